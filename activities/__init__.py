@@ -1,0 +1,1 @@
+"""The hands: activities, each asking one port."""

@@ -1,0 +1,1 @@
+"""Metric sources: one file for each place that knows how a service fares."""

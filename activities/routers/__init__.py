@@ -1,0 +1,1 @@
+"""Routers: one file for each way to move traffic."""

@@ -1,0 +1,160 @@
+"""One class per activity argument and result, per command, per answer. Tolerant, only ever extended."""
+
+from typing import Any, Literal
+
+from pydantic import Field, ValidationError
+
+from rollout.base import Told, Written
+from rollout.durations import Duration
+from rollout.gates import Gate
+from rollout.judge.verdict import GateState
+from rollout.routes import Route
+from rollout.spec import RolloutSpec
+
+
+class Command(Written):
+    """The one argument of every command; all fields optional."""
+
+    by: str | None = Field(default=None, max_length=128, description="who says so; a claim, not a proof")
+    comment: str | None = Field(default=None, max_length=1000)
+    stage: str | None = Field(default=None, max_length=63, description="the stage it is meant for")
+
+
+def read_command(arguments: tuple[Any, ...]) -> tuple[Command, str | None]:
+    """Make a command of whatever a person sent.
+
+    Returns:
+        The command, and None or the reason why (a part of) the arguments is unusable. Nothing sent is a fine command.
+    """
+    match arguments:
+        case () | (None,):
+            return Command(), None
+        case (Command() as command,):
+            return command, None
+        case (dict() as fields,):
+            try:
+                return Command.model_validate(fields), None
+            except ValidationError as error:
+                first = error.errors()[0]
+                field = ".".join(str(part) for part in first["loc"])
+                return Command(), f"{field}: {first['msg']}; known are by, comment, stage"
+        case (other,):
+            return Command(), f'a JSON object such as {{"by": "ana"}} is wanted, not {str(other)[:40]!r}'
+        case _:
+            return Command(), f"one JSON object is wanted, not {len(arguments)} arguments"
+
+
+class PlanRollout(Told):
+    """Ask for preflight."""
+
+    spec: RolloutSpec
+    owner: str
+
+
+class ShiftTraffic(Told):
+    """Move every route to a percent, in order, and prove it.
+
+    Attributes:
+        percent: wanted, percent of traffic on the candidate.
+        expected: what we last proved; a route that is at neither is drift.
+        epoch: fence; a route that carries a newer one refuses.
+        reassert: overwrite drift (a person resumed, or policy says so).
+        release: take our mark and the forced header off in the same write (the rollout ends here).
+    """
+
+    routes: tuple[Route, ...]
+    percent: float
+    expected: float
+    epoch: int
+    owner: str
+    prove_within: Duration
+    reassert: bool = False
+    release: bool = False
+
+
+class TrafficShifted(Told):
+    """Proof that every route is where it was told to be."""
+
+    percent: float
+    epoch: int
+    written: tuple[str, ...] = Field(default=(), description="routes that had to be written, in words")
+    proof: tuple[str, ...] = Field(default=(), description="what each router showed, in words")
+
+
+class WatchHealth(Told):
+    """Watch gates and routes until something is to be decided.
+
+    Attributes:
+        gates: what to ask, by name.
+        states: what is already known, by gate name; a gate without a state starts now.
+        since_ms: where a gate without a state starts, Unix milliseconds.
+        bake: wanted observed time, or None when only watching (held, waiting for people).
+        acknowledged: gate names, "drift" or "no-data" that led to the present hold and must not end this watch again.
+        announced_blind: whether the workflow already says that data are missing.
+        percent: percent that was proven; anything else is drift.
+        epoch: fence of the write that was proven.
+    """
+
+    gates: dict[str, Gate]
+    states: dict[str, GateState] = Field(default_factory=dict)
+    since_ms: int
+    bake: Duration | None
+    poll: Duration
+    no_data_hold: Duration
+    acknowledged: tuple[str, ...] = ()
+    announced_blind: bool = False
+    routes: tuple[Route, ...]
+    percent: float
+    epoch: int
+    owner: str
+
+
+class Watching(Told):
+    """Where a watch is: travels in every heartbeat, so that the next attempt goes on exactly here."""
+
+    states: dict[str, GateState] = Field(default_factory=dict)
+    watermark_ms: int = Field(description="last tick, Unix milliseconds")
+    observed_ms: int = Field(default=0, description="of the bake, for a watch without gates; milliseconds")
+    late_ms: int = Field(default=0, description="how late the last poll was, milliseconds")
+    blind: str | None = Field(default=None, description="what cannot be seen, as a sentence")
+    blind_since_ms: int | None = None
+
+
+class Watched(Told):
+    """Why a watch ended."""
+
+    why: Literal["baked", "breached", "blind", "sighted", "no-data", "drifted", "interrupted"]
+    gate: str | None = Field(default=None, description="the gate that was breached")
+    reason: str = ""
+    watching: Watching
+
+
+class RestoreTraffic(Told):
+    """Bring every route to 0 %, at once, whatever is found there."""
+
+    routes: tuple[Route, ...]
+    epoch: int
+    owner: str
+    prove_within: Duration
+
+
+class TrafficRestored(Told):
+    """Proof that stable has all the traffic again."""
+
+    epoch: int
+    overwrote: tuple[str, ...] = Field(default=(), description="foreign values found and replaced, in words")
+    proof: tuple[str, ...] = ()
+
+
+class DrainPool(Told):
+    """Wait until a pool that gets no new traffic has finished its requests."""
+
+    routes: tuple[Route, ...]
+    pool: Literal["candidate", "stable"]
+    timeout: Duration
+
+
+class PoolDrained(Told):
+    """How draining ended."""
+
+    in_flight: int = Field(description="requests still open when we stopped waiting")

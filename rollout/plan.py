@@ -1,0 +1,128 @@
+"""The plan: the spec, compiled. One list of stages whatever the strategy, so that there is one workflow.
+
+`stages()` needs nothing but the spec (that is what `sluice plan` prints); `plan()` adds what preflight found out and
+refuses with every reason at once, because an operator who fixes one thing at 3 a.m. wants to know the other four.
+"""
+
+from datetime import timedelta
+
+from pydantic import Field
+
+from rollout.base import Percent, Told
+from rollout.durations import Duration
+from rollout.errors import Refused
+from rollout.spec import RolloutSpec
+from rollout.strategies import Approval
+
+
+class PlannedStage(Told):
+    """One rung, nothing left to default."""
+
+    title: str
+    percent: Percent = Field(gt=0)
+    bake: Duration
+    gates: tuple[str, ...]
+    approval: Approval | None = None
+
+
+class RouteFact(Told):
+    """What preflight read off a route.
+
+    Attributes:
+        route: the route in words.
+        percent: percent of traffic on the candidate now; None if the route could not be read.
+        epoch: fence of the last write that Sluice made there; 0 if none.
+        owner: workflow ID that holds the route; None if nobody.
+        problem: why the route cannot be used, as a sentence; None if it can.
+    """
+
+    route: str
+    percent: float | None = None
+    epoch: int = 0
+    owner: str | None = None
+    problem: str | None = None
+
+
+class Facts(Told):
+    """Everything preflight found out; reading only."""
+
+    routes: tuple[RouteFact, ...] = ()
+    people: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    started_by: str | None = None
+    problems: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+
+class Plan(Told):
+    """What will be done: the first thing in the history."""
+
+    stages: tuple[PlannedStage, ...]
+    epoch: int = Field(description="highest fence found on the routes; ours start above it")
+    people: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    started_by: str | None = None
+    notes: tuple[str, ...] = ()
+
+    def may_approve(self, stage: PlannedStage) -> tuple[str, ...]:
+        """Names of the people who may approve a stage; empty: anybody."""
+        groups = stage.approval.from_ if stage.approval else ()
+        return tuple(sorted({person for group in groups for person in self.people.get(group, ())}))
+
+
+def stages(spec: RolloutSpec) -> tuple[PlannedStage, ...]:
+    """The rungs of a spec, lowest first."""
+    return tuple(
+        PlannedStage(
+            title=stage.title,
+            percent=stage.percent,
+            bake=stage.bake,
+            gates=tuple(spec.gates_of(stage)),
+            approval=stage.approval,
+        )
+        for stage in spec.strategy.stages
+    )
+
+
+def shortest(planned: tuple[PlannedStage, ...]) -> timedelta:
+    """The least time a plan can take: all bakes, nobody waited for."""
+    return sum((stage.bake for stage in planned), timedelta())
+
+
+def plan(spec: RolloutSpec, facts: Facts, *, owner: str) -> Plan:
+    """Compile a spec with the facts of the moment.
+
+    Args:
+        spec: what was asked for.
+        facts: what preflight read.
+        owner: workflow ID of this rollout.
+
+    Raises:
+        Refused: with every reason, one a line.
+    """
+    reasons = [*facts.problems, *(reason for fact in facts.routes if (reason := _objection(fact, owner)))]
+    if shortest(stages(spec)) >= spec.policy.max_duration:
+        reasons.append("policy.max_duration is not longer than the bakes together: the rollout could never finish")
+    if spec.approvals.four_eyes and facts.started_by is None:
+        reasons.append("approvals.four_eyes: nobody knows who started this; set requested_by")
+    if reasons:
+        raise Refused("\n".join(reasons))
+    return Plan(
+        stages=stages(spec),
+        epoch=max((fact.epoch for fact in facts.routes), default=0),
+        people=facts.people,
+        started_by=facts.started_by,
+        notes=facts.notes,
+    )
+
+
+def _objection(fact: RouteFact, owner: str) -> str | None:
+    if fact.problem:
+        return f"{fact.route}: {fact.problem}"
+    if fact.owner is not None and fact.owner != owner:
+        return f"{fact.route} is held by {fact.owner}; wait for its end or abort it"
+    if fact.percent:
+        left_by = " (left by a rollout that was terminated?)" if fact.owner else ""
+        return (
+            f"{fact.route} already sends {fact.percent:g} % to the candidate{left_by}; "
+            "bring it to 0 % or swap the pools' names"
+        )
+    return None

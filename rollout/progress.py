@@ -1,0 +1,309 @@
+"""Where a rollout is: one frozen value, changed only by the transitions below, so every state can be tested and shown.
+
+What happens next is not decided here (`decide.py`), what people may say is not either (`commands.py`), and how it looks
+is in `story.py`.
+"""
+
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Literal, Self
+
+from pydantic import Field
+
+from rollout.base import Told
+from rollout.judge.verdict import GateState, Verdict
+from rollout.messages import TrafficRestored, TrafficShifted, Watched
+from rollout.plan import Plan, PlannedStage
+from rollout.spec import RolloutSpec
+
+MOST_NOTES = 10
+MOST_REASSERTIONS = 3
+MOST_BLIND_REPORTS = 10
+
+
+class Phase(StrEnum):
+    """Where in its life a rollout is: the search attribute `RolloutPhase`."""
+
+    PREFLIGHT = "Preflight"
+    SHIFTING = "Shifting"
+    BAKING = "Baking"
+    AWAITING_APPROVAL = "AwaitingApproval"
+    HELD = "Held"
+    FINALIZING = "Finalizing"
+    PROMOTED = "Promoted"
+    ROLLING_BACK = "RollingBack"
+    STUCK = "Stuck"
+    ROLLED_BACK = "RolledBack"
+    ABORTED = "Aborted"
+    REJECTED = "Rejected"
+    EXPIRED = "Expired"
+    REFUSED = "Refused"
+
+
+class Stop(Told):
+    """Why the traffic goes back; the first one wins and nothing may raise a percent after it."""
+
+    outcome: Literal[Phase.ROLLED_BACK, Phase.ABORTED, Phase.REJECTED, Phase.EXPIRED]
+    reason: str
+    gate: str | None = None
+    by: str | None = None
+    at: datetime
+
+
+class Held(Told):
+    """Why nothing moves for now.
+
+    Attributes:
+        acknowledged: what led here (gate names, "drift", "no-data"); it does not end the standing watch again.
+    """
+
+    reason: str
+    by: str | None = None
+    since: datetime
+    acknowledged: tuple[str, ...] = ()
+
+
+class Approved(Told):
+    """Somebody's yes."""
+
+    by: str | None = None
+    comment: str | None = None
+    at: datetime
+
+
+class StageRecord(Told):
+    """What happened at a stage."""
+
+    title: str
+    percent: float
+    arrived_at: datetime | None = None
+    left_at: datetime | None = None
+    baked: timedelta = timedelta()
+    ended_early_by: str | None = None
+    gates: dict[str, str] = Field(default_factory=dict, description="last sentence of each gate")
+
+
+class Progress(Told):
+    """Everything known about a running rollout.
+
+    Attributes:
+        stage: index of the stage that is reached for or baked at.
+        percent: highest percent that a route has proven.
+        reaching: percent being written and not yet proven; None when nothing is in flight.
+        touched: whether any route was written; before that there is nothing to put back.
+        arrived: whether the stage's percent is proven.
+        baked: observed time of the stage's bake so far.
+        advanced_by: who ended the stage's bake by hand ("" if they did not say), None if nobody.
+        reassert: the next shift may overwrite drift.
+    """
+
+    phase: Phase = Phase.PREFLIGHT
+    stage: int = 0
+    percent: float = 0
+    reaching: float | None = None
+    epoch: int = 0
+    touched: bool = False
+    arrived: bool = False
+    baked: timedelta = timedelta()
+    watching_since: datetime | None = None
+    advanced_by: str | None = None
+    waiting_since: datetime | None = None
+    approvals: dict[int, Approved] = Field(default_factory=dict)
+    held: Held | None = None
+    stop: Stop | None = None
+    reassert: bool = False
+    reassertions: int = 0
+    gates: dict[str, GateState] = Field(default_factory=dict)
+    blind: str | None = None
+    blind_reports: int = 0
+    records: tuple[StageRecord, ...] = ()
+    percents_seen: tuple[float, ...] = ()
+    overwrote: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+
+    def but(self, **changes: object) -> Self:
+        """The same with some fields changed."""
+        return self.model_copy(update=changes)
+
+    @property
+    def over(self) -> bool:
+        """Whether the way back has begun or the rollout has ended."""
+        return self.stop is not None or self.phase in {Phase.PROMOTED, Phase.REFUSED}
+
+    def noted(self, note: str) -> Self:
+        """Remember something an operator should see; the oldest goes first."""
+        return self.but(notes=(*self.notes, note)[-MOST_NOTES:])
+
+    def in_phase(self, phase: Phase) -> Self:
+        """Say where we are."""
+        return self.but(phase=phase)
+
+    def planned(self, plan: Plan) -> Self:
+        """Preflight is over."""
+        records = tuple(StageRecord(title=stage.title, percent=stage.percent) for stage in plan.stages)
+        return self.but(records=records, epoch=plan.epoch)
+
+    def shifting(self, percent: float, epoch: int) -> Self:
+        """A write is about to be sent."""
+        return self.but(phase=Phase.SHIFTING, reaching=percent, epoch=epoch, touched=True)
+
+    def shifted(self, shifted: TrafficShifted, now: datetime) -> Self:
+        """Every route has proven the percent."""
+        arrived = self.recording(arrived_at=self.records[self.stage].arrived_at or now)
+        return arrived.but(
+            percent=shifted.percent,
+            reaching=None,
+            arrived=True,
+            reassert=False,
+            percents_seen=_seen(self, shifted.percent),
+        )
+
+    def next_stage(self, now: datetime) -> Self:
+        """The stage is done; reach for the next one. Evidence is carried, clocks are not."""
+        return self.recording(left_at=now).but(
+            stage=self.stage + 1,
+            arrived=False,
+            baked=timedelta(),
+            advanced_by=None,
+            waiting_since=None,
+            gates={name: state.model_copy(update={"observed_ms": 0}) for name, state in self.gates.items()},
+        )
+
+    def asked(self, now: datetime) -> Self:
+        """People are being asked from now on."""
+        return self.but(waiting_since=now)
+
+    def watching(self, phase: Phase, now: datetime) -> Self:
+        """A watch starts."""
+        return self.but(phase=phase, watching_since=now)
+
+    def watched(self, result: Watched, spec: RolloutSpec, now: datetime, *, counted: bool) -> Self:
+        """A watch ended: fold in what it saw, then what follows from the reason."""
+        seen = self.but(gates={**self.gates, **result.watching.states})
+        if counted:
+            seen = seen.but(baked=max(self.baked, observed(result)))
+        seen = seen.recording(baked=seen.baked, gates={n: f"{s.verdict}: {s.sentence}" for n, s in seen.gates.items()})
+        match result.why:
+            case "baked" | "interrupted":
+                return seen
+            case "blind":
+                return seen.but(blind=result.reason, blind_reports=self.blind_reports + 1)
+            case "sighted":
+                return seen.but(blind=None)
+            case "breached":
+                gate = result.gate or ""
+                if spec.gates[gate].on_breach == "hold":
+                    return seen.hold(f"gate {gate}: {result.reason}", None, now, acknowledged=gate)
+                return seen.stopped(Phase.ROLLED_BACK, f"gate {gate}: {result.reason}", now, gate=gate)
+            case "no-data":
+                blind = seen.but(blind=result.reason)
+                if spec.policy.no_data.then == "hold":
+                    return blind.hold(f"no data: {result.reason}", None, now, acknowledged="no-data")
+                return blind.stopped(Phase.ROLLED_BACK, f"no data: {result.reason}", now)
+            case "drifted":
+                return seen.drifted(result.reason, spec, now)
+
+    def drifted(self, reason: str, spec: RolloutSpec, now: datetime) -> Self:
+        """A route is not what was proven: put it right a few times if policy says so, else hold; never adopt it."""
+        if spec.policy.drift == "reassert" and self.reassertions < MOST_REASSERTIONS:
+            again = self.but(reassert=True, arrived=False, reassertions=self.reassertions + 1)
+            return again.noted(f"drift put right ({self.reassertions + 1} of {MOST_REASSERTIONS}): {reason}")
+        return self.hold(f"drift: {reason}", None, now, acknowledged="drift")
+
+    def hold(self, reason: str, by: str | None, now: datetime, *, acknowledged: str | None = None) -> Self:
+        """Nothing moves until somebody resumes. A second reason adds to the first."""
+        known = self.held.acknowledged if self.held else ()
+        new = (acknowledged,) if acknowledged and acknowledged not in known else ()
+        since = self.held.since if self.held else now
+        reasons = f"{self.held.reason}; {reason}" if self.held and reason not in self.held.reason else reason
+        return self.but(held=Held(reason=reasons, by=by, since=since, acknowledged=(*known, *new)))
+
+    def resumed(self, now: datetime) -> Self:
+        """Go on. What drifted is put back; time that was held does not count against an approval's deadline."""
+        if self.held is None:
+            return self
+        drifted = "drift" in self.held.acknowledged
+        waited = self.waiting_since + (now - self.held.since) if self.waiting_since else None
+        return self.but(
+            held=None, reassert=self.reassert or drifted, arrived=self.arrived and not drifted, waiting_since=waited
+        )
+
+    def advanced(self, by: str) -> Self:
+        """A person ended this bake."""
+        return self.recording(ended_early_by=by or "somebody").but(advanced_by=by)
+
+    def approved(self, stage: int, approval: Approved) -> Self:
+        """A person said yes to a stage; a second yes changes nothing."""
+        return self if stage in self.approvals else self.but(approvals={**self.approvals, stage: approval})
+
+    def stopped(
+        self,
+        outcome: Literal[Phase.ROLLED_BACK, Phase.ABORTED, Phase.REJECTED, Phase.EXPIRED],
+        reason: str,
+        now: datetime,
+        *,
+        gate: str | None = None,
+        by: str | None = None,
+    ) -> Self:
+        """The traffic goes back. The first reason stays."""
+        if self.stop is not None:
+            return self
+        return self.but(stop=Stop(outcome=outcome, reason=reason, gate=gate, by=by, at=now))
+
+    def restored(self, restored: TrafficRestored) -> Self:
+        """Stable has all the traffic again, proven."""
+        return self.but(
+            percent=0,
+            reaching=None,
+            overwrote=restored.overwrote,
+            percents_seen=_seen(self, 0) if self.percents_seen else (),
+        )
+
+    def ended(self, phase: Phase, now: datetime) -> Self:
+        """The last phase."""
+        return (self.recording(left_at=now) if self.records else self).but(phase=phase)
+
+    def pending(self, stage: PlannedStage) -> tuple[str, ...]:
+        """Gates of a stage that are making up their mind."""
+        return tuple(
+            name for name in stage.gates if name in self.gates and self.gates[name].verdict is Verdict.UNDECIDED
+        )
+
+    def recording(self, **changes: object) -> Self:
+        """The same with the present stage's record changed."""
+        records = list(self.records)
+        records[self.stage] = records[self.stage].model_copy(update=changes)
+        return self.but(records=tuple(records))
+
+
+def observed(result: Watched) -> timedelta:
+    """How much of the bake was seen: the least that any gate has seen, or the clock's where there is none."""
+    states = result.watching.states
+    least = min((state.observed_ms for state in states.values()), default=result.watching.observed_ms)
+    return timedelta(milliseconds=least)
+
+
+def _seen(progress: Progress, percent: float) -> tuple[float, ...]:
+    seen = progress.percents_seen
+    return seen if seen and seen[-1] == percent else (*seen, percent)
+
+
+class RolloutResult(Told):
+    """How a rollout ended; the workflow's result, or the details of its failure."""
+
+    outcome: Phase
+    service: str
+    environment: str
+    candidate: str
+    stable: str
+    percent: float = Field(description="percent of traffic on the candidate at the end, proven")
+    reason: str = ""
+    gate: str | None = None
+    by: str | None = None
+    stage: str | None = Field(default=None, description="stage at which it ended")
+    started_at: datetime
+    ended_at: datetime
+    percents_seen: tuple[float, ...] = Field(default=(), description="every percent proven, in order")
+    stages: tuple[StageRecord, ...] = ()
+    overwrote: tuple[str, ...] = Field(default=(), description="foreign route values that the way back replaced")
+    notes: tuple[str, ...] = ()

@@ -1,0 +1,118 @@
+"""The spec: what a person writes to roll one release of one service out into one environment.
+
+It names things and holds no address and no secret: whoever may start rollouts cannot point the worker's credentials
+somewhere else. Cross-references are checked here, so a spec that parses can be planned.
+"""
+
+from datetime import datetime, timedelta
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, StringConstraints, model_validator
+
+from rollout.base import Name, Written
+from rollout.durations import Duration, text
+from rollout.gates import Gate
+from rollout.names import workflow_id
+from rollout.routes import Route
+from rollout.strategies import Stage, Strategy
+
+Label = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=63)]
+
+
+class Release(Written):
+    """What is rolled out, and what it replaces."""
+
+    candidate: str = Field(min_length=1, max_length=128, description="version to be rolled out")
+    stable: str = Field(min_length=1, max_length=128, description="version serving before")
+    commit: str | None = None
+    committed_at: datetime | None = None
+
+
+class Approvals(Written):
+    """Who may approve at all."""
+
+    people: tuple[Name, ...] = Field(default=(), description="groups from the worker's settings that stages may name")
+    four_eyes: bool = Field(default=False, description="whoever started the rollout cannot approve it")
+
+
+class NoData(Written):
+    """What to do when health cannot be seen."""
+
+    hold: Duration = Field(default=timedelta(minutes=5), description="how long to wait for data, bake clock stopped")
+    then: Literal["rollback", "hold"] = "rollback"
+
+
+class Policy(Written):
+    """How careful and how patient the rollout is."""
+
+    poll: Annotated[Duration, Field(ge=timedelta(seconds=1))] = Field(
+        default=timedelta(seconds=5), description="how often health and routes are read"
+    )
+    no_data: NoData = NoData()
+    drift: Literal["hold", "reassert"] = Field(
+        default="hold", description="what to do when a route was changed by others"
+    )
+    max_duration: Duration = Field(default=timedelta(hours=24), description="after this the rollout goes back")
+    prove_within: Duration = Field(
+        default=timedelta(seconds=10), description="how long a router may take to show a write"
+    )
+    drain: Duration = Field(default=timedelta(seconds=30), description="how long in-flight requests may take to finish")
+    alarm_after: Duration = Field(default=timedelta(minutes=1), description="a way back unproven for so long is Stuck")
+
+
+class RolloutSpec(Written):
+    """One rollout."""
+
+    schema_: Literal[1] = Field(default=1, alias="schema")
+    service: Label
+    environment: Label
+    release: Release
+    strategy: Strategy = Strategy()
+    routes: tuple[Route, ...] = Field(min_length=1, max_length=20)
+    gates: dict[Name, Gate] = Field(default_factory=dict)
+    approvals: Approvals = Approvals()
+    policy: Policy = Policy()
+    requested_by: str | None = Field(default=None, max_length=128, description="who starts it; needed for four eyes")
+
+    @property
+    def workflow_id(self) -> str:
+        """The ID of this rollout's workflow, which is the service's lock."""
+        return workflow_id(self.environment, self.service)
+
+    @model_validator(mode="after")
+    def _names_fit(self) -> Self:
+        used = {name for name, gate in self.gates.items() if gate.standing}
+        for index, stage in enumerate(self.strategy.stages):
+            where = f"strategy.stages[{index}] ({stage.title})"
+            _refuse_unknown(f"{where}.gates", set(stage.gates or ()), set(self.gates), "gates")
+            used |= set(self.gates if stage.gates is None else stage.gates)
+            if stage.approval:
+                _refuse_unknown(
+                    f"{where}.approval.from", set(stage.approval.from_), set(self.approvals.people), "approvals.people"
+                )
+            _refuse_short(where, stage, self.policy.poll, watched=bool(self.gates_of(stage)))
+        if unused := sorted(set(self.gates) - used):
+            msg = f"gates.{unused[0]} is watched by no stage: name it in a stage's `gates`, or set `standing: true`"
+            raise ValueError(msg)
+        places = [str(route) for route in self.routes]
+        if twice := sorted({place for place in places if places.count(place) > 1}):
+            msg = f"routes name {twice[0]} twice"
+            raise ValueError(msg)
+        return self
+
+    def gates_of(self, stage: Stage) -> dict[str, Gate]:
+        """The gates watched in a stage: its own plus the standing ones, in the spec's order."""
+        own = set(self.gates if stage.gates is None else stage.gates)
+        return {name: gate for name, gate in self.gates.items() if gate.standing or name in own}
+
+
+def _refuse_unknown(where: str, named: set[str], known: set[str], source: str) -> None:
+    if unknown := sorted(named - known):
+        msg = f"{where}: {unknown[0]!r} is not one of {source}: {', '.join(sorted(known)) or 'none are defined'}"
+        raise ValueError(msg)
+
+
+def _refuse_short(where: str, stage: Stage, poll: timedelta, *, watched: bool) -> None:
+    if watched and stage.bake < 2 * poll:
+        msg = f"{where}.bake: {text(stage.bake)} is shorter than two polls of {text(poll)}: it could see nothing"
+        raise ValueError(msg)

@@ -1,0 +1,171 @@
+"""The rollout in words: the Markdown of the UI's "current details", and the summaries of its bars.
+
+Lists, not tables: the UI drops a table's cell padding. Built from state only, so it can be made anew at any replay. A
+reader who has never seen our documentation must find: where are we, why, what is next, how do I stop it.
+"""
+
+from datetime import datetime, timedelta
+
+from rollout import names
+from rollout.base import percent_text
+from rollout.durations import text
+from rollout.plan import Plan, PlannedStage
+from rollout.progress import Phase, Progress, RolloutResult
+from rollout.spec import RolloutSpec
+
+MOST_SUMMARY_BYTES = 200
+
+
+def details(spec: RolloutSpec, plan: Plan | None, progress: Progress) -> str:
+    """The whole story as Markdown."""
+    parts = [_headline(spec, progress), _now(spec, plan, progress)]
+    if plan is not None:
+        parts.append("\n".join(_stage_line(plan, progress, index) for index in range(len(plan.stages))))
+        parts.append(_gates(spec, plan, progress))
+    parts.append(_next(spec, plan, progress))
+    if progress.notes:
+        parts.append("**Noted**\n\n" + "\n".join(f"- {note}" for note in progress.notes))
+    return "\n\n".join(part for part in parts if part)
+
+
+def _headline(spec: RolloutSpec, progress: Progress) -> str:
+    release = spec.release
+    return (
+        f"**{spec.service}** {release.stable} → **{release.candidate}** in {spec.environment}: "
+        f"**{percent_text(progress.percent)}** on the candidate, {progress.phase}"
+    )
+
+
+def _now(spec: RolloutSpec, plan: Plan | None, progress: Progress) -> str:
+    lines = []
+    if progress.stop is not None:
+        lines.append(f"- going back: {progress.stop.reason}")
+    if progress.held is not None:
+        lines.append(f"- held since {_clock(progress.held.since)}: {progress.held.reason}")
+    if progress.blind is not None:
+        lines.append(f"- bake clock stopped, health cannot be seen: {progress.blind}")
+    if progress.reaching is not None and progress.reaching != progress.percent:
+        lines.append(f"- {percent_text(progress.reaching)} is being written, not proven yet")
+    if plan is not None and progress.phase is Phase.BAKING and progress.watching_since is not None:
+        stage = plan.stages[progress.stage]
+        left = max(timedelta(), stage.bake - progress.baked)
+        ends = progress.watching_since + left
+        lines.append(f"- bake {text(stage.bake)}: ends about {_clock(ends)} if every gate has data until then")
+    if plan is not None and progress.phase is Phase.AWAITING_APPROVAL:
+        lines.append(_asking(spec, plan, progress))
+    return "\n".join(lines)
+
+
+def _asking(spec: RolloutSpec, plan: Plan, progress: Progress) -> str:
+    stage = plan.stages[progress.stage]
+    if stage.approval is None or progress.waiting_since is None:
+        return ""
+    may = plan.may_approve(stage)
+    who = ", ".join(may) if may else "anybody"
+    eyes = f" (not {plan.started_by}, who started it)" if spec.approvals.four_eyes else ""
+    until = progress.waiting_since + stage.approval.within
+    asked = f"- waiting for approval of stage {stage.title} by {who}{eyes}"
+    return f"{asked} until {_clock(until)}, then {stage.approval.then}"
+
+
+def _stage_line(plan: Plan, progress: Progress, index: int) -> str:
+    stage, record = plan.stages[index], progress.records[index]
+    asks = ", asks for approval" if stage.approval else ""
+    if index in progress.approvals:
+        asks = f", approved by {progress.approvals[index].by or 'somebody'}"
+    if index > progress.stage:
+        state = "to come"
+    elif index < progress.stage or progress.phase is Phase.PROMOTED:
+        early = f", ended early by {record.ended_early_by}" if record.ended_early_by else ""
+        state = f"done, baked {text(record.baked)}{early}"
+    elif progress.stop is not None:
+        state = f"ended here after {text(record.baked)}"
+    else:
+        state = f"now, baked {text(record.baked)} of {text(stage.bake)}" if progress.arrived else "now, not proven yet"
+    return (
+        f"- {percent_text(stage.percent)} {stage.title}: {state}{asks}"
+        if stage.title != percent_text(stage.percent)
+        else f"- {stage.title}: {state}{asks}"
+    )
+
+
+def _gates(spec: RolloutSpec, plan: Plan, progress: Progress) -> str:
+    watched = plan.stages[progress.stage].gates
+    if not watched:
+        return "No gate watches this stage."
+    lines = []
+    for name in watched:
+        state = progress.gates.get(name)
+        answer = f"**{state.verdict}**: {state.sentence}" if state else f"not asked yet, limit {spec.gates[name].limit}"
+        lines.append(f"- {name}: {answer}")
+    return "**Gates** (live numbers: Pending activities)\n\n" + "\n".join(lines)
+
+
+def _next(spec: RolloutSpec, plan: Plan | None, progress: Progress) -> str:
+    stop = f"To stop it: `temporal workflow signal --workflow-id {spec.workflow_id} --name {names.ABORT}`"
+    match progress.phase:
+        case Phase.PROMOTED:
+            return "All traffic is on the candidate, proven. Nothing more to do."
+        case Phase.ROLLED_BACK | Phase.ABORTED | Phase.REJECTED | Phase.EXPIRED:
+            back = "All traffic is on stable, proven." if progress.touched else "No traffic was ever moved."
+            return f"{back} Nothing more to do."
+        case Phase.REFUSED:
+            return "Nothing was written. Mend the reasons and start again."
+        case Phase.ROLLING_BACK:
+            return "Next: prove 0 % on every route, drain the candidate, end."
+        case Phase.STUCK:
+            return (
+                "**0 % could not be proven.** The way back is tried again for ever; look at Pending activities for the "
+                "reason, put it right, and it goes on by itself."
+            )
+        case Phase.HELD:
+            return f"Next: `resume`, or `abort`. {stop}"
+        case _:
+            return f"Next: {_ahead(plan, progress)}. {stop}"
+
+
+def _ahead(plan: Plan | None, progress: Progress) -> str:
+    if plan is None:
+        return "preflight, then the plan"
+    stage = plan.stages[progress.stage]
+    if progress.phase is Phase.AWAITING_APPROVAL:
+        return "an approval, then " + _after(plan, progress, stage)
+    asks = stage.approval is not None and progress.stage not in progress.approvals
+    return "after the bake " + ("an approval, then " if asks else "") + _after(plan, progress, stage)
+
+
+def _after(plan: Plan, progress: Progress, stage: PlannedStage) -> str:
+    if not progress.arrived:
+        return percent_text(stage.percent)
+    if progress.stage + 1 < len(plan.stages):
+        return percent_text(plan.stages[progress.stage + 1].percent)
+    return "drain stable and end"
+
+
+def _clock(moment: datetime) -> str:
+    return f"{moment:%Y-%m-%d %H:%M:%S} UTC"
+
+
+def ending(result: RolloutResult) -> str:
+    """The one message of a closed run: what a person sees in the CLI and in the UI's list."""
+    release = f"{result.service} {result.candidate} in {result.environment}"
+    match result.outcome:
+        case Phase.PROMOTED:
+            return f"{release}: promoted"
+        case Phase.REFUSED:
+            return f"{release}: refused: {result.reason}"
+        case _:
+            back = f"; all traffic is on {result.stable}, proven" if result.percents_seen else "; no traffic was moved"
+            where = f" at stage {result.stage}" if result.stage else ""
+            return f"{release}: {result.outcome}{where}: {result.reason}{back}"
+
+
+def shift_summary(spec: RolloutSpec, before: float, after: float) -> str:
+    """`5 % → 25 % on envoy edge-1/checkout`."""
+    places = " and ".join(str(route) for route in spec.routes)
+    return short(f"{percent_text(before)} → {percent_text(after)} on {places}")
+
+
+def short(summary: str) -> str:
+    """Cut a summary to what the server takes, in bytes, at a character boundary."""
+    return summary.encode()[:MOST_SUMMARY_BYTES].decode(errors="ignore")
