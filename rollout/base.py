@@ -1,7 +1,7 @@
 """The two kinds of model: what people write (strict) and what our own processes tell each other (tolerant).
 
-`Written` refuses unknown fields: a misspelt field that is silently ignored is a gate that never watches.
-`Told` ignores them, because a newer worker may have added some while a rollout runs; such models are only ever extended.
+`Written` refuses unknown fields: a misspelt field that is silently ignored is a gate that never watches. `Told`
+ignores them, because a newer worker may have added some while a rollout runs; such models are only ever extended.
 """
 
 from typing import Annotated

@@ -1,7 +1,8 @@
 """What to do next: one pure function of (plan, progress, now). Nothing else in Sluice decides.
 
-The workflow carries the decision out and asks again; while it carries one out it keeps asking whether the answer
-is still the same, and lets go as soon as it is not. That is the whole concurrency story: no flags, no second state machine.
+The workflow carries the decision out and asks again; while it carries one out it keeps asking whether the answer is
+still the same, and lets go as soon as it is not. That is the whole concurrency story: no flags, no second state
+machine.
 """
 
 from dataclasses import dataclass
@@ -100,6 +101,21 @@ def decide(plan: Plan, progress: Progress, now: datetime) -> Decision:
     if stage.approval is not None and not asks_before and progress.stage not in progress.approvals:
         return _wait_for_people(stage, progress, now)
     return Promote() if progress.stage == len(plan.stages) - 1 else Advance()
+
+
+def settle(turn: Ask | Advance | Hold | Expire, progress: Progress, now: datetime) -> Progress:
+    """Carry out a decision that needs nothing from the world."""
+    match turn:
+        case Ask():
+            return progress.asked(now)
+        case Advance():
+            return progress.next_stage(now)
+        case Hold(reason):
+            return progress.hold(reason, None, now).but(waiting_since=None)
+        case Expire(reason):
+            return progress.stopped(Phase.EXPIRED, reason, now)
+        case _ as never:
+            assert_never(never)
 
 
 def _wait_for_people(stage: PlannedStage, progress: Progress, now: datetime) -> Decision:

@@ -31,7 +31,8 @@ class SluiceError(Exception):
 class Temporary(SluiceError):
     """Worth trying again by itself."""
 
-    retry_after = timedelta(seconds=1)
+    retry_after: timedelta | None = timedelta(seconds=1)
+    """When to try again; None: as the caller's retry policy says."""
 
 
 class RouterUnreachable(Temporary):
@@ -48,6 +49,8 @@ class NotProven(Temporary):
 
 class NotRestored(Temporary):
     """Stable does not provably have all the traffic yet."""
+
+    retry_after = None
 
 
 class Permanent(SluiceError):

@@ -90,7 +90,7 @@ class WatchHealth(Told):
         since_ms: where a gate without a state starts, Unix milliseconds.
         bake: wanted observed time, or None when only watching (held, waiting for people).
         acknowledged: gate names, "drift" or "no-data" that led to the present hold and must not end this watch again.
-        announced_blind: whether the workflow already says that data are missing.
+        announced_blind: whether the workflow already says that data are missing; None: do not report any more.
         percent: percent that was proven; anything else is drift.
         epoch: fence of the write that was proven.
     """
@@ -101,12 +101,20 @@ class WatchHealth(Told):
     bake: Duration | None
     poll: Duration
     no_data_hold: Duration
+    observed_ms: int = Field(default=0, description="of the bake so far, for a watch without gates; milliseconds")
     acknowledged: tuple[str, ...] = ()
-    announced_blind: bool = False
+    announced_blind: bool | None = False
     routes: tuple[Route, ...]
     percent: float
     epoch: int
     owner: str
+
+
+class Unseen(Told):
+    """Something that cannot be seen: since when (Unix milliseconds) and why."""
+
+    since_ms: int
+    reason: str
 
 
 class Watching(Told):
@@ -116,8 +124,7 @@ class Watching(Told):
     watermark_ms: int = Field(description="last tick, Unix milliseconds")
     observed_ms: int = Field(default=0, description="of the bake, for a watch without gates; milliseconds")
     late_ms: int = Field(default=0, description="how late the last poll was, milliseconds")
-    blind: str | None = Field(default=None, description="what cannot be seen, as a sentence")
-    blind_since_ms: int | None = None
+    unseen: dict[str, Unseen] = Field(default_factory=dict, description="gates and routes that cannot be seen now")
 
 
 class Watched(Told):
@@ -133,6 +140,7 @@ class RestoreTraffic(Told):
     """Bring every route to 0 %, at once, whatever is found there."""
 
     routes: tuple[Route, ...]
+    expected: tuple[float, ...] = Field(default=(), description="percents that we wrote; anything else was foreign")
     epoch: int
     owner: str
     prove_within: Duration

@@ -1,9 +1,9 @@
 """What can be read off a PromQL text without a PromQL parser.
 
-Only two questions are asked: which series does it name (so that preflight can refuse a misspelt metric), and does
-it end in a comparison (so that an alerting expression copied word for word becomes a value and a threshold: the filter form
-answers "nothing" both when all is well and when nobody measures, and silence is not health).
-A full parser was rejected: the server parses the query anyway and its own error text is better than ours.
+Only two questions are asked: which series does it name (so that preflight can refuse a misspelt metric), and does it
+end in a comparison (so that an alerting expression copied word for word becomes a value and a threshold: the filter
+form answers "nothing" both when all is well and when nobody measures, and silence is not health). A full parser was
+rejected: the server parses the query anyway and its own error text is better than ours.
 """
 
 import re

@@ -1,0 +1,361 @@
+"""Envoy: weighted clusters in a route configuration that Envoy reads from a file.
+
+The file belongs to the operator, so it is edited and never replaced: `desired` rewrites the routes that lead to the two
+pools, adds or removes the forced-header rules, leaves a mark in the metadata, and keeps everything else as it is.
+Envoy's runtime (`runtime_modify`) would need no file, but forgets the weights when it restarts; a file does not.
+
+Read-back compares mark, weights and rules, never the version alone: an identical resource under a new version leaves
+the version in Envoy's dump as it was (1.40). Why Envoy refused a file is in its log and nowhere else; over the admin
+interface one only sees a counter move. Fields are read as Envoy's documentation spells them (`virtual_hosts`).
+"""
+
+import asyncio
+import copy
+import json
+import re
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Literal
+
+import httpx
+from pydantic import Field
+
+from activities.config_file import ConfigFile
+from activities.ports import Pool, RouteState, Write
+from rollout.base import Told, Written, percent_text
+from rollout.errors import Misconfigured, RouteOwned, RouteRejected, RouterUnreachable, Superseded
+from rollout.routes import EnvoyRoute
+
+Json = dict[str, Any]
+
+_WHOLE = 10_000  # weights are hundredths of a percent
+_FORCED = re.compile(r"sluice-forced-(candidate|stable)(-\d+)?")
+_UNFIT = ("failed_active_health_check", "failed_outlier_check", "pending_dynamic_removal", "pending_active_hc")
+_UNFIT_EDS = ("UNHEALTHY", "DRAINING", "TIMEOUT")
+_SETTLE_S = 2.0
+_POLL_S = 0.02
+
+
+class EnvoyConnection(Written):
+    """Where an Envoy is.
+
+    Attributes:
+        kind: always "envoy".
+        admin: URL of the admin interface, without user and password.
+        routes: folder of the route files, which Envoy reads and this worker may write.
+        timeout_s: for one request to the admin interface, seconds.
+    """
+
+    kind: Literal["envoy"] = "envoy"
+    admin: str = Field(pattern=r"^https?://[^@\s]+$")
+    routes: Path
+    timeout_s: float = Field(default=2, gt=0)
+
+
+class View(Told):
+    """What Sluice looks at in a route configuration: equal views carry the same traffic for the same owner.
+
+    Attributes:
+        mark: epoch, owner (absent: nobody) and percent of the last write; empty if there was none.
+        splits: cluster → weight, candidate first, for every route to the pools, in order.
+        forced: name, cluster and header matches of every forced-header rule, in order.
+    """
+
+    mark: Json
+    splits: list[dict[str, int]]
+    forced: list[tuple[str, str, list[Json]]]
+
+    def percents(self) -> list[float]:
+        """Percent on the candidate for every route to the pools; one with only zero weights counts as 0."""
+        return [round(100 * next(iter(split.values())) / (sum(split.values()) or 1), 2) for split in self.splits]
+
+
+def desired(document: Json, route: EnvoyRoute, write: Write) -> Json:
+    """The operator's document with what one write changes.
+
+    Args:
+        document: a DiscoveryResponse with one RouteConfiguration; not changed.
+        route: names the two clusters and the forced header.
+        write: percent, epoch and owner.
+
+    Raises:
+        Misconfigured: nothing in the document leads to the pools, or the percent has no whole weight.
+    """
+    weights = _weights(write.percent, route)
+    several = len(view(document, route).splits) > 1
+    wanted = copy.deepcopy(document)
+    resource = wanted["resources"][0]
+    count = 0
+    for host in resource["virtual_hosts"]:
+        entries: list[Json] = []
+        for entry in host.get("routes", []):
+            if _is_forced(entry):
+                continue
+            if _split(entry, route):
+                entries += _rules(entry, route, write, f"-{count}" if several else "")
+                _weigh(entry["route"], weights)
+                count += 1
+            entries.append(entry)
+        host.update({"routes": entries} if entries else {})
+    owner = {} if write.release else {"owner": write.owner}
+    marks = resource.setdefault("metadata", {}).setdefault("filter_metadata", {})
+    marks["sluice"] = {"epoch": write.epoch, **owner, "percent": write.percent}
+    wanted["version_info"] = f"sluice epoch={write.epoch} percent={write.percent:g}"
+    return wanted
+
+
+def view(document: Json, route: EnvoyRoute) -> View:
+    """What Sluice looks at in a route file.
+
+    Raises:
+        Misconfigured: it is not one RouteConfiguration of the service's name with a route to the pools.
+    """
+    where = f"{route}: {route.service}.json"
+    try:
+        [resource] = document["resources"]
+        name, seen = resource.get("name"), _view(resource, route)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        msg = f"{where} is not a DiscoveryResponse with one RouteConfiguration: {type(error).__name__} {error}"
+        raise Misconfigured(msg) from error
+    if name != route.service:
+        raise Misconfigured(f'{where} holds the route configuration "{name}"; it must be named "{route.service}"')
+    if not seen.splits:
+        pools = f"{route.candidate_pool} or {route.stable_pool}"
+        raise Misconfigured(
+            f"{where} has no route to cluster {pools}: add one to stable, or name the clusters in the spec"
+        )
+    return seen
+
+
+def shown(dump: Json, route: EnvoyRoute) -> list[tuple[str, View]]:
+    """Version and view of every route configuration of the service's name in Envoy's dump: one for each listener."""
+    found = [(each.get("version_info", ""), each.get("route_config", {})) for each in dump.get("configs", [])]
+    return [(version, _view(resource, route)) for version, resource in found if resource.get("name") == route.service]
+
+
+def members(clusters: Json, name: str) -> list[Json] | None:
+    """Hosts of a cluster in Envoy's answer to `/clusters?format=json`; None if Envoy does not know the cluster."""
+    known = {cluster["name"]: cluster.get("host_statuses", []) for cluster in clusters.get("cluster_statuses", [])}
+    return known.get(name)
+
+
+def is_fit(host: Json) -> bool:
+    """Whether a host takes traffic; `eds_health_status` alone stays HEALTHY while active health checks fail."""
+    status = host.get("health_status", {})
+    return not any(status.get(flag) for flag in _UNFIT) and status.get("eds_health_status") not in _UNFIT_EDS
+
+
+def _weights(percent: float, route: EnvoyRoute) -> dict[str, int]:
+    candidate = round(percent * 100)
+    if not 0 <= candidate <= _WHOLE or abs(percent * 100 - candidate) > 1e-6:
+        raise Misconfigured(f"{route} cannot take {percent} %: 0 to 100 in steps of 0.01 is possible")
+    return {route.candidate_pool: candidate, route.stable_pool: _WHOLE - candidate}
+
+
+def _is_forced(entry: Json) -> bool:
+    return _FORCED.fullmatch(entry.get("name", "")) is not None
+
+
+def _split(entry: Json, route: EnvoyRoute) -> dict[str, int] | None:
+    """Weights that a route gives to the pools; None if it is about anything else."""
+    action = entry.get("route", {})
+    shares = action.get("weighted_clusters", {})
+    weights = {share.get("name", ""): int(share.get("weight", 0)) for share in shares.get("clusters", [])}
+    if "cluster" in action:
+        weights = {action["cluster"]: _WHOLE}
+    pools = (route.candidate_pool, route.stable_pool)
+    if not weights or not weights.keys() <= set(pools):
+        return None
+    if "runtime_key_prefix" in shares:
+        raise ValueError("weighted_clusters with a runtime_key_prefix take their weights from somewhere else")
+    return {pool: weights.get(pool, 0) for pool in pools}
+
+
+def _view(resource: Json, route: EnvoyRoute) -> View:
+    entries = [entry for host in resource.get("virtual_hosts", []) for entry in host.get("routes", [])]
+    rules = [entry for entry in entries if _is_forced(entry)]
+    splits = [_split(entry, route) for entry in entries if not _is_forced(entry)]
+    return View(
+        mark=resource.get("metadata", {}).get("filter_metadata", {}).get("sluice", {}),
+        splits=[split for split in splits if split],
+        forced=[(rule["name"], rule["route"].get("cluster", ""), rule["match"].get("headers", [])) for rule in rules],
+    )
+
+
+def _rules(entry: Json, route: EnvoyRoute, write: Write, suffix: str) -> Iterator[Json]:
+    """Copies of a route that ask for the forced header as well; none if there shall be none."""
+    if route.header is None or write.release or not write.header:
+        return
+    sides = {
+        "candidate": (route.header.candidate, route.candidate_pool),
+        "stable": (route.header.stable, route.stable_pool),
+    }
+    for side, (value, cluster) in sides.items():
+        rule = {**copy.deepcopy(entry), "name": f"sluice-forced-{side}{suffix}"}
+        header = {"name": route.header.name.lower(), "string_match": {"exact": value}}
+        rule["match"]["headers"] = [*rule["match"].get("headers", []), header]
+        rule["route"].pop("weighted_clusters", None)
+        rule["route"]["cluster"] = cluster
+        yield rule
+
+
+def _weigh(action: Json, weights: dict[str, int]) -> None:
+    shares = action.setdefault("weighted_clusters", {})
+    present = {share["name"]: share for share in shares.get("clusters", [])}
+    # The candidate always comes first: with a hash policy, users that it has once stay its users as the percent rises.
+    shares["clusters"] = [{**present.get(name, {"name": name}), "weight": weight} for name, weight in weights.items()]
+    if "total_weight" in shares:
+        shares["total_weight"] = _WHOLE
+    action.pop("cluster", None)
+
+
+class EnvoyRouter:
+    """One route configuration of one Envoy."""
+
+    def __init__(self, route: EnvoyRoute, connection: EnvoyConnection, http: httpx.AsyncClient) -> None:
+        """Take the route, the Envoy that has it, and a client that follows no redirects and knows no proxies."""
+        self._route, self._connection, self._http = route, connection, http
+        self._file = ConfigFile(connection.routes / f"{route.service}.json")
+        self._pools: dict[Pool, str] = {"candidate": route.candidate_pool, "stable": route.stable_pool}
+
+    async def read(self) -> RouteState:
+        """See `ports.Router.read`."""
+        document = _parsed(await self._file.read(), self._file)
+        written = view(document, self._route)
+        running = await self._shown()
+        problem = await self._problem(written, running, document.get("version_info", ""))
+        clusters = await self._ask("/clusters", format="json")
+        hosts = {pool: members(clusters, name) for pool, name in self._pools.items()}
+        weights = ", ".join(f"{name} {weight}" for name, weight in written.splits[0].items())
+        return RouteState(
+            percent=max(written.percents()),
+            in_force=None if problem else written.percents()[0],
+            epoch=written.mark.get("epoch", 0),
+            owner=written.mark.get("owner"),
+            forced=bool(written.forced),
+            healthy={pool: sum(map(is_fit, found)) for pool, found in hosts.items() if found is not None},
+            problem=problem,
+            proof="" if problem else f'Envoy shows "{running[0][0]}": {weights}',
+        )
+
+    async def write(self, write: Write) -> None:
+        """See `ports.Router.write`; takes up to about two seconds, until Envoy shows or refuses it.
+
+        It finishes even if the caller is cancelled: stopping between the rename and Envoy's refusal would leave a file
+        behind with which Envoy serves nothing after its next start.
+        """
+        await asyncio.shield(self._write(write))
+
+    async def in_flight(self, pool: Pool) -> int:
+        """See `ports.Router.in_flight`; a pool that Envoy does not know serves none."""
+        hosts = members(await self._ask("/clusters", format="json"), self._pools[pool]) or []
+        stats = [each for host in hosts for each in host.get("stats", [])]
+        return sum(int(each.get("value", 0)) for each in stats if each["name"] in {"rq_active", "rq_pending_active"})
+
+    async def _write(self, write: Write) -> None:
+        async with self._file.alone():
+            previous = await self._file.read()
+            document = _parsed(previous, self._file)
+            self._fence(view(document, self._route).mark, write)
+            wanted = desired(document, self._route, write)
+            if wanted == document:
+                return
+            before: int | None = None
+            try:
+                self._refuse_unknown(await self._ask("/clusters", format="json"), write)
+                before, _ = await self._refusals()
+            except RouterUnreachable:
+                if write.percent > 0:
+                    raise  # the way back, though, is written blind: Envoy reads it as soon as it can
+            text = json.dumps(wanted, indent=2, ensure_ascii=False) + "\n"
+            await self._file.replace(text.encode())
+            if before is not None and await self._is_refused(view(wanted, self._route), before):
+                await self._file.replace(previous)
+                raise RouteRejected(
+                    f"{self._route}: Envoy refused {self._file} with {percent_text(write.percent)}; the previous file is "
+                    f'back, and was in force all along. Look for "config update rejected" in Envoy\'s log for the reason'
+                )
+
+    def _fence(self, mark: Json, write: Write) -> None:
+        epoch, owner = mark.get("epoch", 0), mark.get("owner")
+        if epoch > write.epoch:
+            raise Superseded(f"{self._route} carries epoch {epoch:g}; the write of epoch {write.epoch} came too late")
+        if owner not in {None, write.owner}:
+            raise RouteOwned(f"{self._route} is held by {owner}, not by {write.owner}: end that rollout, or restore it")
+
+    def _refuse_unknown(self, clusters: Json, write: Write) -> None:
+        # Envoy itself accepts a cluster that it does not know, and answers its share with 503.
+        weights = _weights(write.percent, self._route)
+        leaving = write.release or write.percent == 0  # then a pool without a share may be gone already
+        for pool, name in self._pools.items():
+            if members(clusters, name) is None and (weights[name] or not leaving):
+                raise Misconfigured(f"{self._route}: Envoy knows no cluster {name} for the {pool}; nothing was written")
+
+    async def _is_refused(self, wanted: View, before: int) -> bool:
+        """Whether Envoy refuses what was written; no means that it shows it, or has said nothing in time."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + _SETTLE_S
+        while loop.time() < deadline:
+            with suppress(RouterUnreachable):
+                running = await self._shown()
+                if running and all(seen == wanted for _, seen in running):
+                    return False
+                if (await self._refusals())[0] > before:
+                    return True
+            await asyncio.sleep(_POLL_S)
+        return False
+
+    async def _problem(self, written: View, running: list[tuple[str, View]], version: str) -> str | None:
+        """Why the file is not in force, None if it is."""
+        here, file = _texts(written), self._file.path.name
+        other = next((each for each in running if each[1] != written), None)
+        if running and not other:
+            odd = len(set(here)) > 1 or not all(sum(split.values()) for split in written.splits)
+            return f"the routes of {file} disagree or weigh nothing: {', '.join(here)}" if odd else None
+        problem = (
+            f"Envoy has no route configuration {self._route.service}: no listener asks for it, or {file} is broken"
+        )
+        if other:
+            there = _texts(other[1])
+            more = " (other mark or header rules)" if there == here else ""
+            problem = f'Envoy shows version "{other[0]}" with {", ".join(there)}, {file} says {", ".join(here)}{more}'
+        refused, accepted = await self._refusals()
+        if refused and version not in accepted:
+            problem += f"; it refused {refused} updates since it started, for reasons that are in its log"
+        return problem
+
+    async def _shown(self) -> list[tuple[str, View]]:
+        return shown(await self._ask("/config_dump", resource="dynamic_route_configs"), self._route)
+
+    async def _refusals(self) -> tuple[int, set[str]]:
+        """How many route files Envoy has refused since it started, and the versions that it accepted last."""
+        name = re.escape(self._route.service)
+        asked = rf"\.rds\.{name}\.(update_rejected|update_failure|version_text)$"
+        answer = await self._ask("/stats", format="json", filter=asked)
+        stats = [(each["name"], each["value"]) for each in answer["stats"] if "name" in each]
+        versions = {str(value) for name, value in stats if name.endswith(".version_text")}
+        return sum(int(value) for name, value in stats if not name.endswith(".version_text")), versions
+
+    async def _ask(self, path: str, **query: str) -> Json:
+        url = self._connection.admin.rstrip("/") + path
+        try:
+            async with asyncio.timeout(self._connection.timeout_s):
+                answer = await self._http.get(url, params=query, timeout=self._connection.timeout_s)
+            return dict(answer.raise_for_status().json())
+        except (httpx.HTTPError, TimeoutError, TypeError, ValueError) as error:
+            what = f"{type(error).__name__} {error}".strip()
+            raise RouterUnreachable(
+                f"{self._route}: no answer from Envoy's admin interface at {url}: {what}"
+            ) from error
+
+
+def _parsed(content: bytes, file: ConfigFile) -> Json:
+    try:
+        return dict(json.loads(content))
+    except (TypeError, ValueError) as error:  # also bytes that are no UTF-8
+        raise Misconfigured(f"{file} is not a JSON object: {error}") from error
+
+
+def _texts(seen: View) -> list[str]:
+    return [percent_text(percent) for percent in seen.percents()]

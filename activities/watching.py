@@ -1,0 +1,111 @@
+"""Watching a stage: one heartbeating activity that polls, folds and returns only when something is to be decided.
+
+A timer and a short activity per poll was rejected: eleven history events a poll, half an hour until continue-as-new.
+Exactness does not come from the heartbeat but from the metrics store: a new attempt goes on at the watermark and asks
+for every tick since.
+"""
+
+import asyncio
+import time
+
+from temporalio import activity
+
+from activities.boundary import beating
+from activities.ports import Connections
+from rollout import names, watch
+from rollout.base import percent_text
+from rollout.errors import SluiceError
+from rollout.judge.verdict import GateState
+from rollout.messages import Watched, WatchHealth, Watching
+from rollout.routes import Route
+
+
+class WatchingActivities:
+    """The eyes on gates and routes."""
+
+    def __init__(self, connections: Connections) -> None:
+        self._connections = connections
+
+    @activity.defn(name=names.WATCH_HEALTH)
+    async def watch_health(self, order: WatchHealth) -> Watched:
+        """Watch until a gate is breached, the bake is done, a route drifts, data stay away, or we are called off."""
+        watching = _resumed() or watch.begin(order)
+        try:
+            while True:
+                watching, drift = await self._poll(order, watching)
+                activity.heartbeat(watching)
+                if ended := watch.conclude(order, watching, drift, _now_ms()):
+                    return ended
+                await asyncio.sleep(_until_next(order))
+        except asyncio.CancelledError:
+            details = activity.cancellation_details()
+            if details is None or not details.cancel_requested:
+                raise  # the worker stops: another one goes on from the last heartbeat
+            return Watched(why="interrupted", watching=watching)
+
+    async def _poll(self, order: WatchHealth, before: Watching) -> tuple[Watching, str | None]:
+        now_ms = _now_ms()
+        errors: dict[str, str] = {}
+        async with beating(order.poll.total_seconds(), lambda: (before,)):  # a slow answer is not a dead worker
+            states, drifts = await asyncio.gather(
+                asyncio.gather(
+                    *(self._ask(order, name, state, now_ms, errors) for name, state in before.states.items())
+                ),
+                asyncio.gather(*(self._look(order, route, errors) for route in order.routes)),
+            )
+        after = before.model_copy(
+            update={
+                "states": dict(states),
+                "watermark_ms": now_ms,
+                "observed_ms": before.observed_ms + (now_ms - max(before.watermark_ms, order.since_ms)),
+                "late_ms": max(0, now_ms - before.watermark_ms - watch.poll_ms(order)),
+            }
+        )
+        after = after.model_copy(update={"unseen": watch.unseen(order, after, errors, now_ms)})
+        return after, next((drift for drift in drifts if drift), None)
+
+    async def _ask(
+        self, order: WatchHealth, name: str, state: GateState, now_ms: int, errors: dict[str, str]
+    ) -> tuple[str, GateState]:
+        """Ask a gate for every tick that is due; an error leaves its state untouched."""
+        ticks = watch.due(order, state, now_ms)
+        if ticks is None:
+            return name, state
+        gate = order.gates[name]
+        try:
+            source = self._connections.metrics(gate.connection)
+            answers = await source.evaluate(gate.query, *ticks, watch.poll_ms(order))
+        except SluiceError as error:
+            errors[name] = str(error)
+            return name, state
+        return name, watch.fold_gate(order, name, state, answers)
+
+    async def _look(self, order: WatchHealth, route: Route, errors: dict[str, str]) -> str | None:
+        """Compare a route with what was proven; a sentence if it drifted."""
+        try:
+            state = await self._connections.router(route).read()
+        except SluiceError as error:
+            errors[str(route)] = str(error)
+            return None
+        if state.percent != order.percent:
+            return f"{route} is at {percent_text(state.percent)}, we left it at {percent_text(order.percent)}"
+        if state.owner != order.owner or state.epoch != order.epoch:
+            return f"{route} no longer carries our mark (epoch {order.epoch}) but epoch {state.epoch} of {state.owner}"
+        if state.in_force != order.percent:
+            errors[str(route)] = state.problem or f"it does not prove {percent_text(order.percent)}"
+        return None
+
+
+def _resumed() -> Watching | None:
+    details = activity.info().heartbeat_details
+    return Watching.model_validate(details[0]) if details else None
+
+
+def _until_next(order: WatchHealth) -> float:
+    """Seconds until the next tick of the grid that began at `since_ms`."""
+    step = watch.poll_ms(order)
+    return (step - (_now_ms() - order.since_ms) % step) / 1000
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000

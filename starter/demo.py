@@ -1,0 +1,1 @@
+"""`sluice demo`: the whole story on this machine, with the real parts."""

@@ -1,0 +1,1 @@
+"""`sluice restore`: put the traffic back without Temporal."""

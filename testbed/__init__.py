@@ -1,0 +1,1 @@
+"""The test bed: real parts on loopback for the demo and the tests."""

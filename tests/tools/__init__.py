@@ -1,0 +1,1 @@
+"""The set-up, without setting anything up."""

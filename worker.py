@@ -1,0 +1,208 @@
+"""The composition root: settings → clients → adapters → activities → Worker. Nothing imports it.
+
+Run it with `python -m worker` or `sluice worker`. Settings come from a TOML file (`SLUICE_CONFIG`, default
+`sluice.toml`) and from `SLUICE_*` variables, which win; Temporal's address comes from where the Temporal CLI takes it. A spec names
+connections; only this process knows their addresses and secrets.
+"""
+
+import asyncio
+import logging
+import os
+import signal
+import sys
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated
+
+import httpx
+from pydantic import Field, ValidationError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
+from temporalio.api.operatorservice.v1 import ListSearchAttributesRequest
+from temporalio.client import Client
+from temporalio.runtime import PrometheusConfig, Runtime, TelemetryConfig
+from temporalio.service import RPCError
+from temporalio.worker import PollerBehaviorAutoscaling, Worker
+from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
+
+from activities.boundary import Boundary
+from activities.metrics import MetricsConnection, source_for
+from activities.ports import MetricSource, Router
+from activities.preflight import PreflightActivities
+from activities.routers import RouterConnection, router_for
+from activities.traffic import TrafficActivities
+from activities.watching import WatchingActivities
+from rollout import names
+from rollout.durations import Duration
+from rollout.errors import Misconfigured
+from rollout.routes import Route
+from starter.client import connect
+from workflows.rollout import Rollout
+from workflows.unknown import UnknownType
+
+log = logging.getLogger("sluice.worker")
+
+Connection = Annotated[RouterConnection | MetricsConnection, Field(discriminator="kind")]
+
+
+class Settings(BaseSettings):
+    """What a worker needs to know. Unknown keys are refused: a misspelt one would silently not count."""
+
+    model_config = SettingsConfigDict(env_prefix="SLUICE_", env_nested_delimiter="__", extra="forbid")
+
+    connections: dict[str, Connection] = Field(default_factory=dict)
+    people: dict[str, tuple[str, ...]] = Field(default_factory=dict)
+    task_queue: str = names.TASK_QUEUE
+    metrics_address: str | None = Field(default=None, description="host:port where Prometheus may scrape this worker")
+    rollouts: int = Field(default=4000, ge=1, description="rollouts watched at the same time")
+    queries: int = Field(default=16, ge=1, description="metric queries in flight")
+    heartbeat_every: Duration = Field(default=timedelta(seconds=1), description="least distance of heartbeats sent")
+    graceful_stop: Duration = Field(default=timedelta(seconds=5), description="what a stop gives short activities")
+    sticky: Duration = Field(default=timedelta(seconds=2), description="what a killed worker costs a command")
+    log_level: str = "INFO"
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - pydantic's signature
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - pydantic's signature
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Variables win over the file."""
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, config_file())
+
+
+def config_file() -> Path:
+    """Where the settings file is."""
+    return Path(os.environ.get("SLUICE_CONFIG", "sluice.toml"))
+
+
+class NamedConnections:
+    """Turns the settings' names into adapters; each metrics server once, so that its connections are shared."""
+
+    def __init__(self, settings: Settings, http: httpx.AsyncClient, threads: ThreadPoolExecutor) -> None:
+        self._settings = settings
+        self._http = http
+        self._threads = threads
+        self._sources: dict[str, MetricSource] = {}
+
+    def router(self, route: Route) -> Router:
+        """The adapter for a route."""
+        found = self._named(route.connection)
+        if found.kind != route.kind:
+            raise Misconfigured(
+                f"connection {route.connection!r} is of kind {found.kind}, the route wants {route.kind}"
+            )
+        return router_for(route, found, self._http)
+
+    def metrics(self, connection: str) -> MetricSource:
+        """The metrics server of that name."""
+        found = self._named(connection)
+        if not isinstance(found, MetricsConnection):
+            raise Misconfigured(f"connection {connection!r} is of kind {found.kind}, not a metrics server")
+        if connection not in self._sources:
+            self._sources[connection] = source_for(found, self._threads)
+        return self._sources[connection]
+
+    def people(self, group: str) -> tuple[str, ...]:
+        """Members of a group."""
+        if group not in self._settings.people:
+            raise Misconfigured(
+                f"no people {group!r} in the worker's settings; known: {_listed(self._settings.people)}"
+            )
+        return self._settings.people[group]
+
+    def _named(self, name: str) -> Connection:
+        if name not in self._settings.connections:
+            known = _listed(self._settings.connections)
+            raise Misconfigured(f"no connection {name!r} in the worker's settings; known: {known}")
+        return self._settings.connections[name]
+
+
+def _listed(known: Iterable[str]) -> str:
+    return ", ".join(sorted(known)) or "none"
+
+
+async def missing_search_attributes(client: Client) -> tuple[str, ...]:
+    """Names that the server does not know; a workflow that set one would hang."""
+    request = ListSearchAttributesRequest(namespace=client.namespace)
+    known = await client.operator_service.list_search_attributes(request)
+    return tuple(name for name in names.SEARCH_ATTRIBUTES if name not in known.custom_attributes)
+
+
+def build(client: Client, settings: Settings, connections: NamedConnections) -> Worker:
+    """Put the worker together."""
+    preflight, traffic, watching = (
+        PreflightActivities(connections),
+        TrafficActivities(connections),
+        WatchingActivities(connections),
+    )
+    passed_through = SandboxRestrictions.default.with_passthrough_modules("rollout", "activities")
+    return Worker(
+        client,
+        task_queue=settings.task_queue,
+        workflows=[Rollout, UnknownType],
+        activities=[
+            preflight.plan_rollout,
+            traffic.shift_traffic,
+            traffic.restore_traffic,
+            traffic.drain_pool,
+            watching.watch_health,
+        ],
+        interceptors=[Boundary()],
+        workflow_runner=SandboxedWorkflowRunner(restrictions=passed_through),
+        max_cached_workflows=settings.rollouts,
+        max_concurrent_activities=settings.rollouts + 200,
+        workflow_task_poller_behavior=PollerBehaviorAutoscaling(),
+        activity_task_poller_behavior=PollerBehaviorAutoscaling(),
+        sticky_queue_schedule_to_start_timeout=settings.sticky,
+        max_heartbeat_throttle_interval=settings.heartbeat_every,
+        default_heartbeat_throttle_interval=settings.heartbeat_every,
+        graceful_shutdown_timeout=settings.graceful_stop,
+    )
+
+
+async def run(settings: Settings) -> int:
+    """Work until told to stop; returns the exit code."""
+    stop = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    metrics = PrometheusConfig(bind_address=settings.metrics_address) if settings.metrics_address else None
+    client = await connect(Runtime(telemetry=TelemetryConfig(metrics=metrics)))
+    try:
+        if missing := await missing_search_attributes(client):
+            log.error("search attributes are missing: %s; run `sluice setup` once", ", ".join(missing))
+            return 1
+    except RPCError as error:
+        log.warning("search attributes could not be checked: %s", error)
+    with ThreadPoolExecutor(settings.queries, "query") as threads:
+        async with (
+            httpx.AsyncClient(trust_env=False) as http,
+            build(client, settings, NamedConnections(settings, http, threads)),
+        ):
+            known = _listed(settings.connections)
+            log.info("worker started task_queue=%s connections=%s", settings.task_queue, known)
+            await stop.wait()
+            log.info("worker stopping")
+    log.info("worker stopped")
+    return 0
+
+
+def main() -> int:
+    """Read the settings and run."""
+    try:
+        settings = Settings()
+    except ValidationError as error:
+        sys.stderr.write(f"{config_file()}: {error}\n")
+        return 2
+    logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    for chatty in ("httpx", "httpcore"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
+    return asyncio.run(run(settings))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""The story: the durable workflows that join decisions and activities."""

@@ -1,0 +1,281 @@
+"""The story of one rollout. `run` asks `decide` what is next and does it, until the traffic is where it belongs.
+
+Rules that keep it true: handlers only change the progress, they never wait and never raise; every step lets go as soon
+as the decision is no longer its own; the way back is one path, whoever started it; the phase is upserted before any
+raise, because a closed run keeps its last value. Nothing here knows a router or a metrics server.
+"""
+
+import asyncio
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import timedelta
+from typing import Any, assert_never
+
+from pydantic import ValidationError
+from temporalio import workflow
+from temporalio.exceptions import ActivityError, ApplicationError
+from temporalio.workflow import ActivityHandle
+
+from rollout import names, story
+from rollout.decide import Advance, Ask, Decision, Expire, Hold, Promote, RollBack, Shift, Watch, decide, settle
+from rollout.durations import text
+from rollout.messages import Watched
+from rollout.plan import Plan
+from rollout.progress import Phase, RolloutResult
+from rollout.spec import RolloutSpec
+from workflows import steps, visibility
+from workflows.operated import Operated
+
+
+@workflow.defn(name=names.ROLLOUT, failure_exception_types=[ValidationError, TypeError])
+class Rollout(Operated):
+    """Roll one release of one service out, and back if anything is wrong."""
+
+    @workflow.init
+    def __init__(self, *inputs: Any) -> None:  # noqa: ANN401 - whatever the CLI sent; read_spec tells what is wrong
+        super().__init__(inputs)
+        self._cancelled = False
+
+    @workflow.run
+    async def run(self, *_: Any) -> RolloutResult:  # noqa: ANN401 - read in __init__, before any handler
+        """From preflight to a named end with the weights proven."""
+        self._begin()
+        try:
+            await self._preflight()
+            deadline = asyncio.create_task(self._max_duration())
+            if await self._climb():
+                deadline.cancel()
+                return await self._end(Phase.PROMOTED)
+        except asyncio.CancelledError:
+            self._cancelled = True
+            self._to(self._progress.stopped(Phase.ABORTED, "cancelled", workflow.now()))
+        except ApplicationError:
+            raise
+        except Exception as bug:  # noqa: BLE001 - a bug of ours must not leave users at 25 %
+            workflow.logger.exception("rollout failed by a bug; going back")
+            reason = f"internal error, please report it: {type(bug).__name__}: {bug}"
+            self._to(self._progress.stopped(Phase.ROLLED_BACK, reason, workflow.now()))
+        await self._roll_back()
+        return await self._end(self._progress.stop.outcome if self._progress.stop else Phase.ROLLED_BACK)
+
+    async def _climb(self) -> bool:
+        """Do what `decide` says until there is nothing left (True) or the traffic must go back (False)."""
+        while True:
+            match self._decide():
+                case Shift() as step:
+                    await self._shift(step)
+                case Watch() as step:
+                    await self._watch(step)
+                case Ask() | Advance() | Hold() | Expire() as turn:
+                    self._to(settle(turn, self._progress, workflow.now()))
+                case Promote():
+                    if await self._finalize():
+                        return True
+                case RollBack():
+                    return False
+                case _ as never:
+                    assert_never(never)
+
+    # ── steps ────────────────────────────────────────────────────────────────────────────────────
+
+    def _begin(self) -> None:
+        info = workflow.info()
+        if self._spec is None:
+            raise ApplicationError(self._complaint, type="BadInput", non_retryable=True)
+        visibility.introduce(self._spec, self._progress)
+        workflow.set_current_details(story.details(self._spec, None, self._progress))
+        if info.execution_timeout or info.run_timeout:
+            self._refuse(
+                "it was started with an execution or run timeout: the server would kill it without putting the traffic "
+                "back; start it without, and set policy.max_duration"
+            )
+
+    async def _preflight(self) -> None:
+        handle = steps.plan(self.spec, self._owner)
+        await workflow.wait_condition(lambda: handle.done() or self._progress.stop is not None)
+        if not handle.done():
+            handle.cancel()
+            return
+        try:
+            self._plan = await handle
+        except ActivityError as error:
+            self._refuse(steps.why(error)[1])
+        else:
+            self._to(self._progress.planned(self._plan))
+
+    async def _max_duration(self) -> None:
+        limit = self.spec.policy.max_duration
+        await workflow.sleep(limit, summary=f"max_duration {text(limit)}")
+        self._to(self._progress.stopped(Phase.ROLLED_BACK, f"max_duration of {text(limit)} is over", workflow.now()))
+
+    async def _shift(self, step: Shift) -> None:
+        self._to(self._progress.shifting(step.percent, self._next_epoch()))
+        handle = steps.shift(self.spec, self._owner, step, self._progress.epoch)
+        await workflow.wait_condition(lambda: handle.done() or self._progress.stop is not None)
+        if not handle.done():
+            handle.cancel()  # its epoch is old as soon as the way back has one: a late write of it is refused
+            return
+        try:
+            shifted = await handle
+        except ActivityError as error:
+            self._held_by(error, f"could not prove {step.percent:g} %")
+        else:
+            self._to(self._progress.shifted(shifted, workflow.now()))
+
+    async def _watch(self, step: Watch) -> None:
+        now = workflow.now()
+        self._to(self._progress.watching(step.phase, now))
+        handle = steps.watch(self.spec, self.plan, self._progress, step, self._owner)
+        left = step.until - now if step.until else None
+        with suppress(TimeoutError):  # the decision is made anew by the caller
+            await workflow.wait_condition(
+                lambda: handle.done() or self._decide() != step, timeout=left, timeout_summary="approval expires"
+            )
+        if not handle.done():
+            handle.cancel()
+            await workflow.wait_condition(lambda: handle.done() or self._progress.stop is not None)
+        if handle.done():
+            await self._fold(handle, counted=step.counting)
+
+    async def _fold(self, handle: ActivityHandle[Watched], *, counted: bool) -> None:
+        try:
+            watched: Watched = await handle
+        except ActivityError as error:
+            seen = steps.last_heartbeat(error)
+            if seen is None:
+                return
+            watched = Watched(why="interrupted", watching=seen)
+        self._to(self._progress.watched(watched, self.spec, workflow.now(), counted=counted))
+
+    async def _finalize(self) -> bool:
+        """Prove 100 % once more without our marks, drain stable; False if something came between."""
+        self._to(self._progress.in_phase(Phase.FINALIZING).but(epoch=self._next_epoch()))
+        step = Shift(self._progress.percent, expected=self._progress.percent, reassert=False)
+        handle = steps.shift(self.spec, self._owner, step, self._progress.epoch, release=True)
+        await workflow.wait_condition(lambda: handle.done() or self._progress.stop is not None)
+        if not handle.done():
+            handle.cancel()
+            return False
+        try:
+            await handle
+        except ActivityError as error:
+            self._held_by(error, "could not finish")
+            return False
+        await self._drain("stable")
+        return self._progress.stop is None
+
+    async def _roll_back(self) -> None:
+        """The one way back. It cannot be cancelled, and it never gives up."""
+        self._to(self._progress.in_phase(Phase.ROLLING_BACK))
+        if not self._progress.touched:
+            return
+        epoch = self._next_epoch()
+        handle = steps.restore(self.spec, self._owner, self._progress, epoch)
+        self._to(self._progress.but(epoch=epoch))
+        if not await self._uncancelled(handle.done, self.spec.policy.alarm_after):
+            self._to(self._progress.in_phase(Phase.STUCK))
+            workflow.logger.error("0 percent is not proven", extra={"service": self.spec.service})
+            await self._uncancelled(handle.done)
+        self._to(self._progress.restored(await handle).in_phase(Phase.ROLLING_BACK))
+        await self._drain("candidate")
+
+    async def _drain(self, pool: str) -> None:
+        handle = steps.drain(self.spec, pool)
+        going_up = self._progress.stop is None
+        await self._uncancelled(lambda: handle.done() or (going_up and self._progress.stop is not None))
+        if not handle.done():
+            handle.cancel()
+            return
+        try:
+            drained = await handle
+        except ActivityError as error:
+            self._to(self._progress.noted(f"the {pool} pool's open requests are unknown: {steps.why(error)[1]}"))
+        else:
+            if drained.in_flight:
+                note = f"{drained.in_flight} requests were still open in the {pool} pool after the drain timeout"
+                self._to(self._progress.noted(note))
+
+    async def _end(self, phase: Phase) -> RolloutResult:
+        self._to(self._progress.ended(phase, workflow.now()))
+        await workflow.wait_condition(workflow.all_handlers_finished)
+        if self._cancelled:
+            raise asyncio.CancelledError
+        result = self._result(phase)
+        if phase is Phase.PROMOTED:
+            return result
+        raise ApplicationError(story.ending(result), result, type=phase.value, non_retryable=True)
+
+    # ── small things ─────────────────────────────────────────────────────────────────────────────
+
+    @property
+    def spec(self) -> RolloutSpec:
+        """The spec; `_begin` has refused a run without one."""
+        assert self._spec is not None  # noqa: S101 - a bug, not a state
+        return self._spec
+
+    @property
+    def plan(self) -> Plan:
+        """The plan; only asked for after preflight."""
+        assert self._plan is not None  # noqa: S101 - a bug, not a state
+        return self._plan
+
+    @property
+    def _owner(self) -> str:
+        return workflow.info().workflow_id
+
+    def _decide(self) -> Decision:
+        if self._progress.stop is not None:
+            return RollBack(self._progress.stop)
+        return decide(self.plan, self._progress, workflow.now())
+
+    def _next_epoch(self) -> int:
+        """Larger than any before, also after a reset or a run that was terminated: time does not go back."""
+        return max(self._progress.epoch + 1, steps.milliseconds(workflow.now()))
+
+    def _held_by(self, error: ActivityError, what: str) -> None:
+        kind, reason = steps.why(error)
+        now = workflow.now()
+        if kind == "Drifted":
+            self._to(self._progress.drifted(reason, self.spec, now))
+        else:
+            self._to(self._progress.hold(f"{what}: {reason}", None, now, acknowledged="drift"))
+
+    def _refuse(self, reason: str) -> None:
+        self._to(self._progress.in_phase(Phase.REFUSED).noted(reason))
+        release = f"{self.spec.service} {self.spec.release.candidate} in {self.spec.environment}"
+        raise ApplicationError(f"{release}: refused: {reason}", type="Refused", non_retryable=True)
+
+    async def _uncancelled(self, condition: Callable[[], bool], within: timedelta | None = None) -> bool:
+        """Wait through a cancel request, which is remembered; False if the time was over first."""
+        until = workflow.now() + within if within else None
+        while not condition():
+            try:
+                await workflow.wait_condition(
+                    condition, timeout=until - workflow.now() if until else None, timeout_summary="alarm"
+                )
+            except asyncio.CancelledError:
+                self._cancelled = True
+            except TimeoutError:
+                return False
+        return True
+
+    def _result(self, phase: Phase) -> RolloutResult:
+        spec, progress, stop = self.spec, self._progress, self._progress.stop
+        return RolloutResult(
+            outcome=phase,
+            service=spec.service,
+            environment=spec.environment,
+            candidate=spec.release.candidate,
+            stable=spec.release.stable,
+            percent=progress.percent,
+            reason=stop.reason if stop else "",
+            gate=stop.gate if stop else None,
+            by=stop.by if stop else None,
+            stage=self._plan.stages[progress.stage].title if self._plan else None,
+            started_at=workflow.info().start_time,
+            ended_at=workflow.now(),
+            percents_seen=progress.percents_seen,
+            stages=progress.records,
+            overwrote=progress.overwrote,
+            notes=progress.notes,
+        )

@@ -1,0 +1,177 @@
+"""Every activity the story uses, with its timeouts, retries and the one line that the UI shows for it."""
+
+from datetime import datetime, timedelta
+
+from temporalio import workflow
+from temporalio.common import Priority, RetryPolicy
+from temporalio.exceptions import ActivityError, ApplicationError
+from temporalio.exceptions import TimeoutError as TemporalTimeoutError
+from temporalio.workflow import ActivityCancellationType, ActivityHandle
+
+from activities.preflight import PreflightActivities
+from activities.traffic import TrafficActivities
+from activities.watching import WatchingActivities
+from rollout import story
+from rollout.base import percent_text
+from rollout.decide import Shift, Watch
+from rollout.durations import text
+from rollout.messages import (
+    DrainPool,
+    PlanRollout,
+    PoolDrained,
+    RestoreTraffic,
+    ShiftTraffic,
+    TrafficRestored,
+    TrafficShifted,
+    Watched,
+    WatchHealth,
+    Watching,
+)
+from rollout.plan import Plan
+from rollout.progress import MOST_BLIND_REPORTS, Phase, Progress
+from rollout.spec import RolloutSpec
+
+_ALIVE = timedelta(seconds=5)  # a killed worker's short activities are noticed after this
+_SOON = RetryPolicy(initial_interval=timedelta(seconds=1), backoff_coefficient=1.0)
+_FOR_EVER = RetryPolicy(initial_interval=timedelta(seconds=1), maximum_interval=timedelta(seconds=10))
+_URGENT = Priority(priority_key=1)
+
+
+def plan(spec: RolloutSpec, owner: str) -> ActivityHandle[Plan]:
+    """Preflight."""
+    return workflow.start_activity_method(
+        PreflightActivities.plan_rollout,
+        PlanRollout(spec=spec, owner=owner),
+        start_to_close_timeout=timedelta(seconds=30),
+        schedule_to_close_timeout=timedelta(minutes=1),
+        retry_policy=_SOON,
+        summary=story.short(f"preflight of {spec.service} {spec.release.candidate} for {spec.environment}"),
+    )
+
+
+def shift(
+    spec: RolloutSpec, owner: str, step: Shift, epoch: int, *, release: bool = False
+) -> ActivityHandle[TrafficShifted]:
+    """Move the traffic and prove it; gives up after two minutes, and the rollout is held."""
+    summary = story.shift_summary(spec, step.expected, step.percent)
+    return workflow.start_activity_method(
+        TrafficActivities.shift_traffic,
+        ShiftTraffic(
+            routes=spec.routes,
+            percent=step.percent,
+            expected=step.expected,
+            epoch=epoch,
+            owner=owner,
+            prove_within=spec.policy.prove_within,
+            reassert=step.reassert,
+            release=release,
+        ),
+        start_to_close_timeout=spec.policy.prove_within * len(spec.routes) + timedelta(seconds=15),
+        schedule_to_close_timeout=timedelta(minutes=2),
+        heartbeat_timeout=_ALIVE,
+        retry_policy=RetryPolicy(
+            initial_interval=timedelta(seconds=1), backoff_coefficient=1.0, non_retryable_error_types=["NotProven"]
+        ),
+        summary=story.short(f"release our mark: {percent_text(step.percent)} stays") if release else summary,
+    )
+
+
+def watch(spec: RolloutSpec, plan_: Plan, progress: Progress, step: Watch, owner: str) -> ActivityHandle[Watched]:
+    """Watch health; the workflow races it and never has to wait for its end."""
+    stage = plan_.stages[progress.stage]
+    poll = spec.policy.poll
+    reports = progress.blind_reports < MOST_BLIND_REPORTS
+    return workflow.start_activity_method(
+        WatchingActivities.watch_health,
+        WatchHealth(
+            gates={name: spec.gates[name] for name in stage.gates},
+            states={name: state for name, state in progress.gates.items() if name in stage.gates},
+            since_ms=milliseconds(workflow.now()),
+            bake=stage.bake if step.counting else None,
+            poll=poll,
+            no_data_hold=spec.policy.no_data.hold,
+            observed_ms=round(progress.baked.total_seconds() * 1000),
+            acknowledged=step.acknowledged,
+            announced_blind=(progress.blind is not None) if reports else None,
+            routes=spec.routes,
+            percent=progress.percent,
+            epoch=progress.epoch,
+            owner=owner,
+        ),
+        start_to_close_timeout=spec.policy.max_duration + timedelta(hours=1),
+        heartbeat_timeout=2 * poll + timedelta(seconds=1),
+        retry_policy=_SOON,
+        cancellation_type=ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
+        summary=story.short(_watch_summary(stage.title, stage.bake, progress, step)),
+    )
+
+
+def restore(spec: RolloutSpec, owner: str, progress: Progress, epoch: int) -> ActivityHandle[TrafficRestored]:
+    """The way back: for ever, and before anything else in the queue."""
+    ours = {0.0, *progress.percents_seen, progress.percent}
+    if progress.reaching is not None:
+        ours.add(progress.reaching)
+    reason = progress.stop.reason if progress.stop else ""
+    return workflow.start_activity_method(
+        TrafficActivities.restore_traffic,
+        RestoreTraffic(
+            routes=spec.routes,
+            expected=tuple(sorted(ours)),
+            epoch=epoch,
+            owner=owner,
+            prove_within=spec.policy.prove_within,
+        ),
+        start_to_close_timeout=spec.policy.prove_within + timedelta(seconds=15),
+        heartbeat_timeout=_ALIVE,
+        retry_policy=_FOR_EVER,
+        priority=_URGENT,
+        summary=story.short(f"{percent_text(progress.percent)} → 0 %: {reason}"),
+    )
+
+
+def drain(spec: RolloutSpec, pool: str) -> ActivityHandle[PoolDrained]:
+    """Let a pool finish what it has begun; a router that cannot say is asked for a minute."""
+    return workflow.start_activity_method(
+        TrafficActivities.drain_pool,
+        DrainPool(routes=spec.routes, pool="stable" if pool == "stable" else "candidate", timeout=spec.policy.drain),
+        start_to_close_timeout=spec.policy.drain + timedelta(seconds=15),
+        schedule_to_close_timeout=spec.policy.drain + timedelta(minutes=1),
+        heartbeat_timeout=_ALIVE,
+        retry_policy=_SOON,
+        summary=f"drain {pool}, at most {text(spec.policy.drain)}",
+    )
+
+
+def _watch_summary(title: str, bake: timedelta, progress: Progress, step: Watch) -> str:
+    at = percent_text(progress.percent)
+    match step.phase:
+        case Phase.BAKING:
+            left = bake - progress.baked
+            return f"bake {text(left)} at {at}" if left > timedelta() else f"a gate makes up its mind at {at}"
+        case Phase.AWAITING_APPROVAL:
+            return f"watch at {at}, waiting for approval of {title}"
+        case _:
+            return f"watch at {at} while held"
+
+
+def milliseconds(moment: datetime) -> int:
+    """Unix milliseconds."""
+    return round(moment.timestamp() * 1000)
+
+
+def why(error: ActivityError) -> tuple[str, str]:
+    """Type and sentence of what an activity failed with."""
+    cause = error.cause
+    if isinstance(cause, ApplicationError):
+        return cause.type or "Error", cause.message
+    if isinstance(cause, TemporalTimeoutError):
+        inner = cause.cause
+        told = f": {inner.message}" if isinstance(inner, ApplicationError) else ""
+        return "TimedOut", f"no success in time{told}"
+    return type(cause).__name__, str(cause or error)
+
+
+def last_heartbeat(error: ActivityError) -> Watching | None:
+    """What a watch that timed out had seen last."""
+    details = error.cause.last_heartbeat_details if isinstance(error.cause, TemporalTimeoutError) else ()
+    return Watching.model_validate(details[0]) if details else None
