@@ -1,8 +1,8 @@
 """The composition root: settings → clients → adapters → activities → Worker. Nothing imports it.
 
 Run it with `python -m worker` or `sluice worker`. Settings come from a TOML file (`SLUICE_CONFIG`, default
-`sluice.toml`) and from `SLUICE_*` variables, which win; Temporal's address comes from where the Temporal CLI takes it. A spec names
-connections; only this process knows their addresses and secrets.
+`sluice.toml`) and from `SLUICE_*` variables, which win; Temporal's address comes from where the Temporal CLI takes it.
+A spec names connections; only this process knows their addresses and secrets.
 """
 
 import asyncio

@@ -40,6 +40,7 @@ def translated(error: SluiceError) -> ApplicationError:
     temporary = isinstance(error, Temporary | MetricsUnavailable)
     return ApplicationError(
         str(error),
+        *([] if error.highest is None else [error.highest]),
         type=type(error).__name__,
         non_retryable=not temporary,
         next_retry_delay=error.retry_after if isinstance(error, Temporary) else None,

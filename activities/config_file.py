@@ -1,17 +1,19 @@
 """A configuration file that a router reads and several processes edit: one editor at a time, and no half-written state.
 
-The lock is a file of its own beside the configuration: the configuration is replaced by rename, so a lock on it would be
-a lock on a file that is gone. The file is never deleted and never written in place: routers notice renames only, and
-one that starts without its file does not start.
+The lock is a file of its own beside the configuration: that one is replaced by rename, and a lock on it would be a lock
+on a file that is gone. The file is never deleted and never written in place: routers notice renames only, and one that
+starts without its file does not start.
 """
 
 import asyncio
 import fcntl
+import json
 import os
 import stat
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from rollout.errors import Misconfigured, RouterUnreachable
 
@@ -43,6 +45,17 @@ class ConfigFile:
             raise Misconfigured(f"{self} is missing; create it with all traffic on stable, then start again") from error
         except OSError as error:
             raise RouterUnreachable(f"{self} cannot be read: {error.strerror}") from error
+
+    def parsed(self, content: bytes) -> dict[str, Any]:
+        """Content as a JSON object.
+
+        Raises:
+            Misconfigured: it is none; says where.
+        """
+        try:
+            return dict(json.loads(content))
+        except (TypeError, ValueError) as error:  # also bytes that are no UTF-8
+            raise Misconfigured(f"{self} is not a JSON object: {error}") from error
 
     async def replace(self, content: bytes) -> None:
         """Replace it by rename, keeping mode and owner; a reader sees the old or the new content, also after a crash.

@@ -50,10 +50,14 @@ class TrafficActivities:
         written, proof = [], []
         async with beating():
             for route in order.routes:
-                router = self._connections.router(route)
-                if await _shift(router, route, order):
-                    written.append(str(route))
-                proof.append((await _proven(router, route, order.percent, order.epoch, order.prove_within)).proof)
+                try:
+                    router = self._connections.router(route)
+                    if await _shift(router, route, order):
+                        written.append(str(route))
+                    proof.append((await _proven(router, route, order.percent, order.epoch, order.prove_within)).proof)
+                except SluiceError as error:
+                    error.highest = order.percent if proof else None
+                    raise
         return TrafficShifted(percent=order.percent, epoch=order.epoch, written=tuple(written), proof=tuple(proof))
 
     @activity.defn(name=names.RESTORE_TRAFFIC)

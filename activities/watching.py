@@ -89,7 +89,7 @@ class WatchingActivities:
             return None
         if state.percent != order.percent:
             return f"{route} is at {percent_text(state.percent)}, we left it at {percent_text(order.percent)}"
-        if state.owner != order.owner or state.epoch != order.epoch:
+        if order.owner is not None and (state.owner, state.epoch) != (order.owner, order.epoch):
             return f"{route} no longer carries our mark (epoch {order.epoch}) but epoch {state.epoch} of {state.owner}"
         if state.in_force != order.percent:
             errors[str(route)] = state.problem or f"it does not prove {percent_text(order.percent)}"

@@ -94,6 +94,8 @@ def decide(plan: Plan, progress: Progress, now: datetime) -> Decision:
     asks_before = stage.approval is not None and stage.approval.before
     if not progress.arrived:
         if asks_before and progress.stage not in progress.approvals:
+            if progress.reassert:
+                return Shift(progress.percent, expected=progress.percent, reassert=True)
             return _wait_for_people(stage, progress, now)
         return Shift(stage.percent, expected=progress.percent, reassert=progress.reassert)
     if progress.advanced_by is None and (progress.baked < stage.bake or progress.pending(stage)):

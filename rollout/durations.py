@@ -8,7 +8,7 @@ import re
 from datetime import timedelta
 from typing import Annotated
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, WithJsonSchema
 
 _UNITS = {"d": 86_400, "h": 3_600, "m": 60, "s": 1}
 _WRITTEN = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|[dhms]))+")
@@ -46,5 +46,16 @@ def text(duration: timedelta) -> str:
     return "".join(words)
 
 
-Duration = Annotated[timedelta, BeforeValidator(_read), Field(ge=timedelta(0))]
+_SCHEMA = {
+    "description": "90s, 5m, 1h30m, ISO-8601 (PT5M), or a number of seconds",
+    "anyOf": [
+        {"type": "string", "pattern": r"^(\d+(\.\d+)?(ms|[dhms]))+$"},
+        {"type": "string", "pattern": r"^P.+$"},
+        {"type": "number", "minimum": 0},
+    ],
+}
+
+Duration = Annotated[
+    timedelta, BeforeValidator(_read), Field(ge=timedelta(0)), WithJsonSchema(_SCHEMA, mode="validation")
+]
 """A time span of zero or more; on the wire an ISO-8601 string."""

@@ -25,7 +25,13 @@ from datetime import timedelta
 
 
 class SluiceError(Exception):
-    """Everything Sluice raises on purpose."""
+    """Everything Sluice raises on purpose.
+
+    Attributes:
+        highest: highest percent that a route had proven when moving several of them failed; None if that is not known.
+    """
+
+    highest: float | None = None
 
 
 class Temporary(SluiceError):

@@ -93,6 +93,8 @@ class WatchHealth(Told):
         announced_blind: whether the workflow already says that data are missing; None: do not report any more.
         percent: percent that was proven; anything else is drift.
         epoch: fence of the write that was proven.
+        owner: our mark on the routes; None before the first write, when there is none to be missed.
+        patient_since_ms: missing data are waited for from here on anew (somebody resumed), Unix milliseconds.
     """
 
     gates: dict[str, Gate]
@@ -107,7 +109,8 @@ class WatchHealth(Told):
     routes: tuple[Route, ...]
     percent: float
     epoch: int
-    owner: str
+    owner: str | None
+    patient_since_ms: int = 0
 
 
 class Unseen(Told):

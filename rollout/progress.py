@@ -111,6 +111,7 @@ class Progress(Told):
     approvals: dict[int, Approved] = Field(default_factory=dict)
     held: Held | None = None
     stop: Stop | None = None
+    resumed_at: datetime | None = None
     reassert: bool = False
     reassertions: int = 0
     gates: dict[str, GateState] = Field(default_factory=dict)
@@ -149,14 +150,13 @@ class Progress(Told):
 
     def shifted(self, shifted: TrafficShifted, now: datetime) -> Self:
         """Every route has proven the percent."""
-        arrived = self.recording(arrived_at=self.records[self.stage].arrived_at or now)
-        return arrived.but(
-            percent=shifted.percent,
-            reaching=None,
-            arrived=True,
-            reassert=False,
-            percents_seen=_seen(self, shifted.percent),
+        proven = self.but(
+            percent=shifted.percent, reaching=None, reassert=False, percents_seen=_seen(self, shifted.percent)
         )
+        record = self.records[self.stage]
+        if shifted.percent != record.percent:  # an earlier stage's percent was put right
+            return proven
+        return proven.but(arrived=True).recording(arrived_at=record.arrived_at or now)
 
     def next_stage(self, now: datetime) -> Self:
         """The stage is done; reach for the next one. Evidence is carried, clocks are not."""
@@ -225,7 +225,11 @@ class Progress(Told):
         drifted = "drift" in self.held.acknowledged
         waited = self.waiting_since + (now - self.held.since) if self.waiting_since else None
         return self.but(
-            held=None, reassert=self.reassert or drifted, arrived=self.arrived and not drifted, waiting_since=waited
+            held=None,
+            resumed_at=now,
+            reassert=self.reassert or drifted,
+            arrived=self.arrived and not drifted,
+            waiting_since=waited,
         )
 
     def advanced(self, by: str) -> Self:

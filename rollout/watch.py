@@ -30,10 +30,15 @@ def due(order: WatchHealth, state: GateState, now_ms: int) -> tuple[int, int] | 
 
 
 def fold_gate(order: WatchHealth, name: str, state: GateState, ticks: dict[int, Vector]) -> GateState:
-    """Fold a gate's ticks, oldest first; those up to the start of this watch do not count towards the bake."""
+    """Fold a gate's ticks, oldest first; those up to the start of this watch do not count towards the bake.
+
+    Stops at a breach that ends the watch, as a watch that had been awake would have: what came later is not an excuse.
+    """
     for at_ms in sorted(ticks):
         counting = order.bake is not None and at_ms > order.since_ms
         state = threshold.fold(order.gates[name], state, at_ms, ticks[at_ms], counting=counting)
+        if state.verdict is Verdict.BREACHED and name not in order.acknowledged:
+            break
     return state
 
 
@@ -71,7 +76,7 @@ def _blindness(order: WatchHealth, watching: Watching, now_ms: int) -> Watched |
     if longest is None:
         return Watched(why="sighted", watching=watching) if order.announced_blind else None
     name, gap = longest
-    lasted_ms = now_ms - gap.since_ms
+    lasted_ms = now_ms - max(gap.since_ms, order.patient_since_ms)
     reason = f"{name}, for {text_seconds(lasted_ms)}: {gap.reason}"
     if lasted_ms >= order.no_data_hold.total_seconds() * 1000 and "no-data" not in order.acknowledged:
         return Watched(why="no-data", reason=f"{reason} (limit {text(order.no_data_hold)})", watching=watching)

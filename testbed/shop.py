@@ -79,6 +79,7 @@ class Tallies:
     """What the shop counts, in a registry of its own."""
 
     def __init__(self, service: str, version: str) -> None:
+        prometheus_client.disable_created_metrics()  # a second series for each one, which nobody asks for
         self.registry = CollectorRegistry()
         names = ("service", "version")
         requests = Counter("http_requests_total", "Requests by status.", (*names, "status"), registry=self.registry)
@@ -172,7 +173,6 @@ def main() -> None:
     parser.add_argument("--service", default="checkout")
     parser.add_argument("--seed", type=int, default=1, help="of its errors, purchases and bounces")
     options = parser.parse_args()
-    prometheus_client.disable_created_metrics()
     shop = Shop(options.service, options.version, options.seed)
     print(f"shop {options.service} {options.version} listens on {options.host}:{options.port}", flush=True)
     web.run_app(

@@ -6,6 +6,7 @@ process would share its memory, its event loop and its luck.
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import TYPE_CHECKING, ClassVar
 
@@ -63,8 +64,9 @@ class Worker(Part):
         return [sys.executable, REPOSITORY / "worker.py"]
 
     def environment(self) -> Mapping[str, str | None]:
-        """Its three settings, and output that is not held back in a buffer."""
+        """Its three settings and none of the user's own, and output that is not held back in a buffer."""
         return {
+            **{name: None for name in os.environ if name.startswith("SLUICE_")},
             **no_profile(),
             "SLUICE_CONFIG": str(self.settings),
             "TEMPORAL_ADDRESS": self.address,

@@ -7,13 +7,14 @@ current details.
 """
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 from temporalio import workflow
 from temporalio.common import RawValue
 from temporalio.exceptions import ApplicationError
 
 from rollout import commands, names, story
+from rollout.base import percent_text
 from rollout.complaints import read_spec
 from rollout.messages import Command, read_command
 from rollout.plan import Plan
@@ -22,7 +23,7 @@ from rollout.spec import RolloutSpec
 from rollout.status import RolloutStatus, status
 from workflows import visibility
 
-_DESCRIPTIONS = {
+DESCRIPTIONS = {
     names.APPROVE: 'Say yes to a stage that asks. Optional JSON: {"by": "ana", "comment": "...", "stage": "half"}',
     names.REJECT: 'Say no: all traffic goes back to stable. Optional JSON: {"by": "ana", "comment": "..."}',
     names.HOLD: 'Stop the bake clock; nothing moves until resume. Optional JSON: {"by": "ana", "comment": "..."}',
@@ -33,23 +34,29 @@ _DESCRIPTIONS = {
 _STOPPING = {names.ABORT, names.REJECT, names.HOLD}
 
 
+class _Hearer(Protocol):
+    def signalled(self, name: str, arguments: tuple[Any, ...]) -> None: ...
+    def updated(self, name: str, arguments: tuple[Any, ...]) -> str: ...
+    def refuse_update(self, name: str, arguments: tuple[Any, ...]) -> None: ...
+
+
 def _signal(name: str) -> Callable[..., Any]:
-    async def handle(self: "Operated", *arguments: Any) -> None:  # noqa: ANN401 - anything may be sent
+    async def handle(self: _Hearer, *arguments: Any) -> None:  # noqa: ANN401 - anything may be sent
         self.signalled(name, arguments)
 
     handle.__name__ = f"{name}_signal"
-    return workflow.signal(name=name, description=_DESCRIPTIONS[name])(handle)
+    return workflow.signal(name=name, description=DESCRIPTIONS[name])(handle)
 
 
 def _update(name: str) -> Callable[..., Any]:
-    async def handle(self: "Operated", *arguments: Any) -> str:  # noqa: ANN401 - anything may be sent
+    async def handle(self: _Hearer, *arguments: Any) -> str:  # noqa: ANN401 - anything may be sent
         return self.updated(name, arguments)
 
-    def validate(self: "Operated", *arguments: Any) -> None:  # noqa: ANN401 - anything may be sent
+    def validate(self: _Hearer, *arguments: Any) -> None:  # noqa: ANN401 - anything may be sent
         self.refuse_update(name, arguments)
 
     handle.__name__, validate.__name__ = f"{name}_update", f"{name}_validator"
-    update = workflow.update(name=name, description=_DESCRIPTIONS[name])(handle)
+    update = workflow.update(name=name, description=DESCRIPTIONS[name])(handle)
     update.validator(validate)
     return update
 
@@ -119,7 +126,9 @@ class Operated:
         command, _ = read_command(arguments)
         self._obey(name, command)
         progress = self._progress
-        return f"{name}: {progress.stop.reason if progress.stop else f'{progress.phase} at {progress.percent:g} %'}"
+        if progress.stop or progress.held:
+            return f"{name}: {progress.stop.reason if progress.stop else progress.held.reason if progress.held else ''}"
+        return f"{name}: accepted, {progress.phase} at {percent_text(progress.percent)}"
 
     def _refusal(self, name: str, command: Command) -> str | None:
         if self._spec is None:

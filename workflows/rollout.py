@@ -197,12 +197,12 @@ class Rollout(Operated):
 
     async def _end(self, phase: Phase) -> RolloutResult:
         self._to(self._progress.ended(phase, workflow.now()))
-        await workflow.wait_condition(workflow.all_handlers_finished)
-        if self._cancelled:
-            raise asyncio.CancelledError
+        await self._uncancelled(workflow.all_handlers_finished)
         result = self._result(phase)
         if phase is Phase.PROMOTED:
             return result
+        if self._cancelled:
+            raise asyncio.CancelledError
         raise ApplicationError(story.ending(result), result, type=phase.value, non_retryable=True)
 
     # ── small things ─────────────────────────────────────────────────────────────────────────────
@@ -235,6 +235,9 @@ class Rollout(Operated):
     def _held_by(self, error: ActivityError, what: str) -> None:
         kind, reason = steps.why(error)
         now = workflow.now()
+        proven = steps.highest_proven(error)
+        if proven is not None and proven > self._progress.percent:
+            self._to(self._progress.but(percent=proven))
         if kind == "Drifted":
             self._to(self._progress.drifted(reason, self.spec, now))
         else:

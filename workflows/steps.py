@@ -81,11 +81,12 @@ def watch(spec: RolloutSpec, plan_: Plan, progress: Progress, step: Watch, owner
     stage = plan_.stages[progress.stage]
     poll = spec.policy.poll
     reports = progress.blind_reports < MOST_BLIND_REPORTS
+    gates = stage.gates if progress.percent else ()  # a candidate without traffic has nothing to be judged by
     return workflow.start_activity_method(
         WatchingActivities.watch_health,
         WatchHealth(
-            gates={name: spec.gates[name] for name in stage.gates},
-            states={name: state for name, state in progress.gates.items() if name in stage.gates},
+            gates={name: spec.gates[name] for name in gates},
+            states={name: state for name, state in progress.gates.items() if name in gates},
             since_ms=milliseconds(workflow.now()),
             bake=stage.bake if step.counting else None,
             poll=poll,
@@ -96,7 +97,8 @@ def watch(spec: RolloutSpec, plan_: Plan, progress: Progress, step: Watch, owner
             routes=spec.routes,
             percent=progress.percent,
             epoch=progress.epoch,
-            owner=owner,
+            owner=owner if progress.touched else None,
+            patient_since_ms=milliseconds(progress.resumed_at) if progress.resumed_at else 0,
         ),
         start_to_close_timeout=spec.policy.max_duration + timedelta(hours=1),
         heartbeat_timeout=2 * poll + timedelta(seconds=1),
@@ -169,6 +171,12 @@ def why(error: ActivityError) -> tuple[str, str]:
         told = f": {inner.message}" if isinstance(inner, ApplicationError) else ""
         return "TimedOut", f"no success in time{told}"
     return type(cause).__name__, str(cause or error)
+
+
+def highest_proven(error: ActivityError) -> float | None:
+    """Highest percent that a route had proven when a shift of several routes failed; None if none had."""
+    details = error.cause.details if isinstance(error.cause, ApplicationError) else ()
+    return float(details[0]) if details and isinstance(details[0], int | float) else None
 
 
 def last_heartbeat(error: ActivityError) -> Watching | None:

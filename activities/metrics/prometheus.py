@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
 import requests
-from prometheus_api_client import PrometheusConnect
+from prometheus_api_client.prometheus_connect import PrometheusConnect
 from pydantic import ConfigDict, Field, StringConstraints
 from urllib3 import Retry
 from urllib3.exceptions import HTTPError

@@ -53,22 +53,34 @@ class EnvoyConnection(Written):
     timeout_s: float = Field(default=2, gt=0)
 
 
+class Mark(Told):
+    """What the last write left in the metadata; epoch 0 if there was none."""
+
+    epoch: int = 0
+    owner: str | None = None
+    percent: float | None = None
+
+
 class View(Told):
     """What Sluice looks at in a route configuration: equal views carry the same traffic for the same owner.
 
     Attributes:
-        mark: epoch, owner (absent: nobody) and percent of the last write; empty if there was none.
+        mark: who wrote last.
         splits: cluster → weight, candidate first, for every route to the pools, in order.
         forced: name, cluster and header matches of every forced-header rule, in order.
     """
 
-    mark: Json
+    mark: Mark
     splits: list[dict[str, int]]
     forced: list[tuple[str, str, list[Json]]]
 
     def percents(self) -> list[float]:
         """Percent on the candidate for every route to the pools; one with only zero weights counts as 0."""
         return [round(100 * next(iter(split.values())) / (sum(split.values()) or 1), 2) for split in self.splits]
+
+    def __str__(self) -> str:
+        """`5 %`, or `5 %, 25 %` when the routes disagree."""
+        return ", ".join(map(percent_text, dict.fromkeys(self.percents())))
 
 
 def desired(document: Json, route: EnvoyRoute, write: Write) -> Json:
@@ -90,14 +102,15 @@ def desired(document: Json, route: EnvoyRoute, write: Write) -> Json:
     for host in resource["virtual_hosts"]:
         entries: list[Json] = []
         for entry in host.get("routes", []):
-            if _is_forced(entry):
+            if _FORCED.fullmatch(entry.get("name", "")):
                 continue
             if _split(entry, route):
                 entries += _rules(entry, route, write, f"-{count}" if several else "")
                 _weigh(entry["route"], weights)
                 count += 1
             entries.append(entry)
-        host.update({"routes": entries} if entries else {})
+        if "routes" in host:
+            host["routes"] = entries
     owner = {} if write.release else {"owner": write.owner}
     marks = resource.setdefault("metadata", {}).setdefault("filter_metadata", {})
     marks["sluice"] = {"epoch": write.epoch, **owner, "percent": write.percent}
@@ -122,9 +135,7 @@ def view(document: Json, route: EnvoyRoute) -> View:
         raise Misconfigured(f'{where} holds the route configuration "{name}"; it must be named "{route.service}"')
     if not seen.splits:
         pools = f"{route.candidate_pool} or {route.stable_pool}"
-        raise Misconfigured(
-            f"{where} has no route to cluster {pools}: add one to stable, or name the clusters in the spec"
-        )
+        raise Misconfigured(f"{where} has no route to {pools}: add one to stable, or name the clusters in the spec")
     return seen
 
 
@@ -153,10 +164,6 @@ def _weights(percent: float, route: EnvoyRoute) -> dict[str, int]:
     return {route.candidate_pool: candidate, route.stable_pool: _WHOLE - candidate}
 
 
-def _is_forced(entry: Json) -> bool:
-    return _FORCED.fullmatch(entry.get("name", "")) is not None
-
-
 def _split(entry: Json, route: EnvoyRoute) -> dict[str, int] | None:
     """Weights that a route gives to the pools; None if it is about anything else."""
     action = entry.get("route", {})
@@ -174,8 +181,8 @@ def _split(entry: Json, route: EnvoyRoute) -> dict[str, int] | None:
 
 def _view(resource: Json, route: EnvoyRoute) -> View:
     entries = [entry for host in resource.get("virtual_hosts", []) for entry in host.get("routes", [])]
-    rules = [entry for entry in entries if _is_forced(entry)]
-    splits = [_split(entry, route) for entry in entries if not _is_forced(entry)]
+    rules = [entry for entry in entries if _FORCED.fullmatch(entry.get("name", ""))]
+    splits = [_split(entry, route) for entry in entries if entry not in rules]
     return View(
         mark=resource.get("metadata", {}).get("filter_metadata", {}).get("sluice", {}),
         splits=[split for split in splits if split],
@@ -187,11 +194,8 @@ def _rules(entry: Json, route: EnvoyRoute, write: Write, suffix: str) -> Iterato
     """Copies of a route that ask for the forced header as well; none if there shall be none."""
     if route.header is None or write.release or not write.header:
         return
-    sides = {
-        "candidate": (route.header.candidate, route.candidate_pool),
-        "stable": (route.header.stable, route.stable_pool),
-    }
-    for side, (value, cluster) in sides.items():
+    values = {"candidate": route.header.candidate, "stable": route.header.stable}
+    for (side, value), cluster in zip(values.items(), (route.candidate_pool, route.stable_pool), strict=True):
         rule = {**copy.deepcopy(entry), "name": f"sluice-forced-{side}{suffix}"}
         header = {"name": route.header.name.lower(), "string_match": {"exact": value}}
         rule["match"]["headers"] = [*rule["match"].get("headers", []), header]
@@ -221,7 +225,7 @@ class EnvoyRouter:
 
     async def read(self) -> RouteState:
         """See `ports.Router.read`."""
-        document = _parsed(await self._file.read(), self._file)
+        document = self._file.parsed(await self._file.read())
         written = view(document, self._route)
         running = await self._shown()
         problem = await self._problem(written, running, document.get("version_info", ""))
@@ -231,8 +235,8 @@ class EnvoyRouter:
         return RouteState(
             percent=max(written.percents()),
             in_force=None if problem else written.percents()[0],
-            epoch=written.mark.get("epoch", 0),
-            owner=written.mark.get("owner"),
+            epoch=written.mark.epoch,
+            owner=written.mark.owner,
             forced=bool(written.forced),
             healthy={pool: sum(map(is_fit, found)) for pool, found in hosts.items() if found is not None},
             problem=problem,
@@ -256,7 +260,7 @@ class EnvoyRouter:
     async def _write(self, write: Write) -> None:
         async with self._file.alone():
             previous = await self._file.read()
-            document = _parsed(previous, self._file)
+            document = self._file.parsed(previous)
             self._fence(view(document, self._route).mark, write)
             wanted = desired(document, self._route, write)
             if wanted == document:
@@ -268,21 +272,19 @@ class EnvoyRouter:
             except RouterUnreachable:
                 if write.percent > 0:
                     raise  # the way back, though, is written blind: Envoy reads it as soon as it can
-            text = json.dumps(wanted, indent=2, ensure_ascii=False) + "\n"
-            await self._file.replace(text.encode())
+            await self._file.replace(json.dumps(wanted, indent=2, ensure_ascii=False).encode() + b"\n")
             if before is not None and await self._is_refused(view(wanted, self._route), before):
                 await self._file.replace(previous)
                 raise RouteRejected(
-                    f"{self._route}: Envoy refused {self._file} with {percent_text(write.percent)}; the previous file is "
-                    f'back, and was in force all along. Look for "config update rejected" in Envoy\'s log for the reason'
+                    f"{self._route}: Envoy refused {self._file} with {percent_text(write.percent)}; the previous file "
+                    f"is back, and traffic never changed. The reason is in Envoy's log: config update rejected"
                 )
 
-    def _fence(self, mark: Json, write: Write) -> None:
-        epoch, owner = mark.get("epoch", 0), mark.get("owner")
-        if epoch > write.epoch:
-            raise Superseded(f"{self._route} carries epoch {epoch:g}; the write of epoch {write.epoch} came too late")
-        if owner not in {None, write.owner}:
-            raise RouteOwned(f"{self._route} is held by {owner}, not by {write.owner}: end that rollout, or restore it")
+    def _fence(self, mark: Mark, write: Write) -> None:
+        if mark.epoch > write.epoch:
+            raise Superseded(f"{self._route} carries epoch {mark.epoch}: a write of epoch {write.epoch} is too late")
+        if mark.owner not in {None, write.owner}:
+            raise RouteOwned(f"{self._route} is held by {mark.owner}, not {write.owner}: end or restore that rollout")
 
     def _refuse_unknown(self, clusters: Json, write: Write) -> None:
         # Envoy itself accepts a cluster that it does not know, and answers its share with 503.
@@ -294,8 +296,7 @@ class EnvoyRouter:
 
     async def _is_refused(self, wanted: View, before: int) -> bool:
         """Whether Envoy refuses what was written; no means that it shows it, or has said nothing in time."""
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + _SETTLE_S
+        deadline = (loop := asyncio.get_running_loop()).time() + _SETTLE_S
         while loop.time() < deadline:
             with suppress(RouterUnreachable):
                 running = await self._shown()
@@ -308,32 +309,33 @@ class EnvoyRouter:
 
     async def _problem(self, written: View, running: list[tuple[str, View]], version: str) -> str | None:
         """Why the file is not in force, None if it is."""
-        here, file = _texts(written), self._file.path.name
-        other = next((each for each in running if each[1] != written), None)
-        if running and not other:
-            odd = len(set(here)) > 1 or not all(sum(split.values()) for split in written.splits)
-            return f"the routes of {file} disagree or weigh nothing: {', '.join(here)}" if odd else None
-        problem = (
-            f"Envoy has no route configuration {self._route.service}: no listener asks for it, or {file} is broken"
-        )
-        if other:
-            there = _texts(other[1])
-            more = " (other mark or header rules)" if there == here else ""
-            problem = f'Envoy shows version "{other[0]}" with {", ".join(there)}, {file} says {", ".join(here)}{more}'
+        file = self._file.path.name
+        others = [(there, seen) for there, seen in running if seen != written]
+        if running and not others:
+            odd = len(set(written.percents())) > 1 or not all(sum(split.values()) for split in written.splits)
+            return f"the routes of {file} disagree or weigh nothing: {written}" if odd else None
+        problem = f"Envoy has no route configuration {self._route.service}: no listener asks, or {file} is broken"
+        for there, seen in others[:1]:
+            more = " under another mark or header rule" if str(seen) == str(written) else ""
+            problem = f'Envoy shows version "{there}" with {seen}, {file} says {written}{more}'
         refused, accepted = await self._refusals()
         if refused and version not in accepted:
             problem += f"; it refused {refused} updates since it started, for reasons that are in its log"
         return problem
 
     async def _shown(self) -> list[tuple[str, View]]:
-        return shown(await self._ask("/config_dump", resource="dynamic_route_configs"), self._route)
+        dump = await self._ask("/config_dump", resource="dynamic_route_configs")
+        try:
+            return shown(dump, self._route)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise RouterUnreachable(f"{self._route}: Envoy's config dump is not understood: {error}") from error
 
     async def _refusals(self) -> tuple[int, set[str]]:
         """How many route files Envoy has refused since it started, and the versions that it accepted last."""
         name = re.escape(self._route.service)
         asked = rf"\.rds\.{name}\.(update_rejected|update_failure|version_text)$"
         answer = await self._ask("/stats", format="json", filter=asked)
-        stats = [(each["name"], each["value"]) for each in answer["stats"] if "name" in each]
+        stats = [(each["name"], each["value"]) for each in answer.get("stats", []) if "name" in each]
         versions = {str(value) for name, value in stats if name.endswith(".version_text")}
         return sum(int(value) for name, value in stats if not name.endswith(".version_text")), versions
 
@@ -345,17 +347,4 @@ class EnvoyRouter:
             return dict(answer.raise_for_status().json())
         except (httpx.HTTPError, TimeoutError, TypeError, ValueError) as error:
             what = f"{type(error).__name__} {error}".strip()
-            raise RouterUnreachable(
-                f"{self._route}: no answer from Envoy's admin interface at {url}: {what}"
-            ) from error
-
-
-def _parsed(content: bytes, file: ConfigFile) -> Json:
-    try:
-        return dict(json.loads(content))
-    except (TypeError, ValueError) as error:  # also bytes that are no UTF-8
-        raise Misconfigured(f"{file} is not a JSON object: {error}") from error
-
-
-def _texts(seen: View) -> list[str]:
-    return [percent_text(percent) for percent in seen.percents()]
+            raise RouterUnreachable(f"{self._route}: no answer from Envoy's admin at {url}: {what}") from error

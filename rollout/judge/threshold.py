@@ -68,7 +68,7 @@ def _sentence(gate: ThresholdGate, verdict: Verdict, vector: Vector, active: dic
     if verdict is Verdict.HEALTHY:
         return f"{shown}, limit {gate.limit}"
     since = text_seconds(at_ms - active[worst])
-    return f"{shown} is beyond the limit {gate.limit}, since {since}"
+    return f"{shown}, beyond its limit for {since} (limit: {gate.limit})"
 
 
 def _badness(gate: ThresholdGate, value: float) -> float:

@@ -1,0 +1,1 @@
+"""Metric sources against a strict double and the real server."""

@@ -1,0 +1,1 @@
+"""Routers: pure requests from golden files, behaviour from the contract suite."""

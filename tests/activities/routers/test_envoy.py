@@ -1,0 +1,371 @@
+"""The pure half: golden requests, properties, and the recorded answers of Envoy 1.40."""
+
+import copy
+import json
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from activities.ports import Write
+from activities.routers.envoy import EnvoyConnection, EnvoyRouter, Json, View, desired, is_fit, members, shown, view
+from rollout.errors import Misconfigured, RouterUnreachable
+from rollout.routes import EnvoyRoute, ForcedHeader
+
+GOLDEN = sorted((Path(__file__).parent / "envoy").glob("*.json"))
+RECORDED = Path(__file__).parents[2] / "testbed" / "envoy"
+ROUTE = EnvoyRoute(connection="edge-1", service="checkout", header=ForcedHeader())
+CANDIDATE, STABLE = "checkout-candidate", "checkout-stable"
+
+
+def recorded(name: str) -> Json:
+    return dict(json.loads((RECORDED / f"{name}.json").read_bytes()))
+
+
+def document(*routes: Json, **resource: Any) -> Json:
+    hosts = [{"name": "shop", "domains": ["*"], "routes": list(routes)}]
+    return {"version_info": "seed", "resources": [{"name": "checkout", "virtual_hosts": hosts, **resource}]}
+
+
+def to(cluster: str, prefix: str = "/", **action: Any) -> Json:
+    return {"match": {"prefix": prefix}, "route": {"cluster": cluster, **action}}
+
+
+def shares(**weights: int) -> Json:
+    clusters = [{"name": f"checkout-{name}", "weight": weight} for name, weight in weights.items()]
+    return {"match": {"prefix": "/"}, "route": {"weighted_clusters": {"clusters": clusters}}}
+
+
+def write(percent: float = 25, epoch: int = 1, **more: Any) -> Write:
+    return Write(percent=percent, epoch=epoch, owner="rollout:prod/checkout", **more)
+
+
+def routes_of(made: Json) -> list[Json]:
+    return [route for host in made["resources"][0]["virtual_hosts"] for route in host["routes"]]
+
+
+# ── Golden requests ─────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("file", GOLDEN, ids=lambda file: file.stem)
+def test_the_document_becomes_what_the_golden_file_says(file: Path) -> None:
+    case = json.loads(file.read_bytes())
+    made = desired(case["document"], EnvoyRoute(**case["route"]), Write(**case["write"]))
+    assert made == case["expected"], json.dumps(made, indent=2)
+
+
+# ── Properties ──────────────────────────────────────────────────────────────────────────────────
+
+PERCENTS = st.integers(0, 10_000).map(lambda hundredths: hundredths / 100)
+WRITES = st.builds(write, PERCENTS, st.integers(0, 2**53), header=st.booleans(), release=st.booleans())
+WORDS = st.text(st.characters(categories=["L", "N", "P"]), max_size=8)
+FOREIGN = st.one_of(
+    st.builds(to, st.just("payments"), timeout=WORDS),
+    st.builds(lambda code: {"match": {"path": "/x"}, "direct_response": {"status": code}}, st.integers(200, 599)),
+    st.just({"match": {"prefix": "/mix"}, "route": {"weighted_clusters": {"clusters": [{"name": STABLE}, {"name": "x"}]}}}),
+    st.just({"match": {"prefix": "/h"}, "route": {"cluster_header": "x-cluster"}, "name": "sluice-forced-elsewhere"}),
+)
+OURS = st.one_of(
+    st.builds(to, st.sampled_from([CANDIDATE, STABLE]), timeout=WORDS),
+    st.builds(shares, candidate=st.integers(0, 100), stable=st.integers(1, 100)),
+    st.builds(shares, stable=st.integers(1, 100)),
+)
+DOCUMENTS = st.builds(
+    lambda before, ours, after, extra: document(*before, ours[0], *after, *ours[1:], extra=extra),
+    st.lists(FOREIGN, max_size=3),
+    st.lists(OURS, min_size=1, max_size=3),
+    st.lists(FOREIGN, max_size=3),
+    st.dictionaries(WORDS, WORDS, max_size=2),
+)
+
+
+@given(DOCUMENTS, WRITES)
+def test_weights_are_never_negative_and_always_sum_up(before: Json, asked: Write) -> None:
+    for split in view(desired(before, ROUTE, asked), ROUTE).splits:
+        assert list(split) == [CANDIDATE, STABLE]
+        assert min(split.values()) >= 0
+        assert sum(split.values()) == 10_000
+        assert split[CANDIDATE] == round(asked.percent * 100)
+
+
+@given(DOCUMENTS, WRITES)
+def test_the_same_write_twice_is_the_same_as_once(before: Json, asked: Write) -> None:
+    once = desired(before, ROUTE, asked)
+    assert desired(once, ROUTE, asked) == once
+
+
+@given(DOCUMENTS, WRITES)
+def test_the_operators_document_is_not_touched_in_memory(before: Json, asked: Write) -> None:
+    kept = copy.deepcopy(before)
+    desired(before, ROUTE, asked)
+    assert before == kept
+
+
+@given(DOCUMENTS, WRITES, WRITES)
+def test_only_the_last_write_counts(before: Json, first: Write, last: Write) -> None:
+    assert desired(desired(before, ROUTE, first), ROUTE, last) == desired(before, ROUTE, last)
+
+
+@given(DOCUMENTS, WRITES)
+def test_everything_of_the_operator_stays(before: Json, asked: Write) -> None:
+    after = desired(before, ROUTE, asked)
+    assert after["resources"][0]["extra"] == before["resources"][0]["extra"]
+    kept = [route for route in routes_of(after) if route.get("name") not in forced_names(after)]
+    assert [route["match"] for route in kept] == [route["match"] for route in routes_of(before)]
+    for old, new in zip(routes_of(before), kept, strict=True):
+        if old in routes_of(document(to("payments"))) or "direct_response" in old or not is_ours(old):
+            assert new == old
+        else:
+            assert new["route"].get("timeout") == old["route"].get("timeout")
+
+
+def is_ours(route: Json) -> bool:
+    return bool(view(document(route, to(STABLE)), ROUTE).splits[1:])
+
+
+def forced_names(made: Json) -> set[str]:
+    return {name for name, _, _ in view(made, ROUTE).forced}
+
+
+@given(DOCUMENTS, WRITES)
+def test_forced_rules_come_in_pairs_right_before_their_route(before: Json, asked: Write) -> None:
+    after = desired(before, ROUTE, asked)
+    routes = routes_of(after)
+    places = [place for place, route in enumerate(routes) if is_ours(route) and route.get("name") not in forced_names(after)]
+    if asked.release or not asked.header:
+        assert not forced_names(after)
+        return
+    assert len(forced_names(after)) == 2 * len(places)
+    for place in places:
+        candidate, stable = routes[place - 2 : place]
+        assert candidate["route"]["cluster"] == CANDIDATE
+        assert stable["route"]["cluster"] == STABLE
+        for rule, value in ((candidate, "true"), (stable, "false")):
+            assert rule["match"].pop("headers")[-1] == {"name": "x-canary", "string_match": {"exact": value}}
+            assert rule["match"] == routes[place]["match"]
+
+
+@given(DOCUMENTS, PERCENTS)
+def test_what_was_written_reads_back(before: Json, percent: float) -> None:
+    made = desired(before, ROUTE, write(percent, epoch=4))
+    seen = view(made, ROUTE)
+    assert set(seen.percents()) == {percent}
+    assert (seen.mark.epoch, seen.mark.owner) == (4, "rollout:prod/checkout")
+
+
+# ── What is refused ─────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("broken", "words"),
+    [
+        (document(to("payments")), "no route to checkout-candidate or checkout-stable"),
+        (document(), "no route to"),
+        ({}, "not a DiscoveryResponse"),
+        ({"resources": []}, "not a DiscoveryResponse"),
+        ({"resources": [{}, {}]}, "not a DiscoveryResponse"),
+        ({"resources": ["text"]}, "not a DiscoveryResponse"),
+        ({"resources": [{"name": "checkout", "virtual_hosts": "all"}]}, "not a DiscoveryResponse"),
+        (document(to(STABLE), metadata={"filter_metadata": {"sluice": {"epoch": "x"}}}), "not a DiscoveryResponse"),
+        ({"resources": [{**document(to(STABLE))["resources"][0], "name": "cart"}]}, 'holds the route configuration "cart"'),
+        (
+            document({"route": {"weighted_clusters": {"runtime_key_prefix": "w", "clusters": [{"name": STABLE}]}}}),
+            "runtime_key_prefix",
+        ),
+    ],
+)
+def test_a_document_that_is_not_understood_is_named(broken: Json, words: str) -> None:
+    with pytest.raises(Misconfigured, match=words) as refused:
+        desired(broken, ROUTE, write())
+    assert "envoy edge-1/checkout: checkout.json" in str(refused.value)
+
+
+@pytest.mark.parametrize("percent", [-1, 100.01, 0.001, 33.333])
+def test_a_percent_without_whole_weights_is_refused(percent: float) -> None:
+    with pytest.raises(Misconfigured, match=r"0\.01"):
+        desired(document(to(STABLE)), ROUTE, write(percent))
+
+
+@pytest.mark.parametrize("url", ["127.0.0.1:9901", "ftp://127.0.0.1", "http://user:word@127.0.0.1", "http://"])
+def test_an_admin_address_is_an_url_without_a_password(url: str) -> None:
+    with pytest.raises(ValueError, match="admin"):
+        EnvoyConnection(admin=url, routes=Path())
+
+
+# ── Recorded answers of Envoy ───────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("name", "percent"),
+    [
+        ("config_dump_seed", 0),
+        ("config_dump_weight_zero", 0),
+        ("config_dump_weighted_headers_metadata", 5),
+        ("config_dump_weight_hundred", 100),
+    ],
+)
+def test_recorded_weights_are_read(name: str, percent: float) -> None:
+    [(_, seen)] = shown(recorded(name), ROUTE)
+    assert seen.percents() == [percent]
+
+
+def test_a_recorded_mark_is_read() -> None:
+    [(version, seen)] = shown(recorded("config_dump_weighted_headers_metadata"), ROUTE)
+    assert (version, seen.mark.epoch, seen.mark.owner) == ("gen-3", 3, "rollout:prod/checkout")
+
+
+def test_another_service_and_an_unknown_cluster_are_not_ours() -> None:
+    assert shown(recorded("config_dump_seed"), EnvoyRoute(connection="e", service="cart")) == []
+    [(_, seen)] = shown(recorded("config_dump_unknown_cluster"), ROUTE)
+    assert seen == View(mark={}, splits=[], forced=[])
+    assert shown({}, ROUTE) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "candidates"), [("clusters_healthy", 1), ("clusters_candidate_down", 0), ("clusters_starting", 0)]
+)
+def test_recorded_health_is_read(name: str, candidates: int) -> None:
+    hosts = members(recorded(name), CANDIDATE)
+    assert hosts is not None
+    assert sum(map(is_fit, hosts)) == candidates
+    assert members(recorded(name), "ghost") is None
+
+
+@pytest.mark.parametrize(
+    ("status", "takes_traffic"),
+    [
+        ({}, True),
+        ({"eds_health_status": "DEGRADED"}, True),
+        ({"eds_health_status": "DRAINING"}, False),
+        ({"eds_health_status": "HEALTHY", "failed_outlier_check": True}, False),
+        ({"eds_health_status": "HEALTHY", "pending_active_hc": True}, False),
+    ],
+)
+def test_a_host_takes_traffic_unless_anything_speaks_against_it(status: Json, takes_traffic: bool) -> None:
+    assert is_fit({"health_status": status}) is takes_traffic
+
+
+# ── Read-back, with Envoy's answers made up ─────────────────────────────────────────────────────
+
+
+class Admin:
+    """Envoy's admin interface: what it shows, and how many files it refused."""
+
+    def __init__(self, running: Json | None, refused: int = 0, version: str = "seed") -> None:
+        configs = [] if running is None else [{"version_info": version, "route_config": running["resources"][0]}]
+        self.answers: dict[str, Json] = {
+            "/config_dump": {"configs": configs},
+            "/clusters": recorded("clusters_healthy"),
+            "/stats": {
+                "stats": [
+                    {"name": "http.in.rds.checkout.version_text", "value": version},
+                    {"name": "http.in.rds.checkout.update_rejected", "value": refused},
+                    {"histograms": {}},
+                ]
+            },
+        }
+
+    def __call__(self, request: httpx.Request) -> httpx.Response:
+        return httpx.Response(200, json=self.answers[request.url.path])
+
+
+def router(folder: Path, written: Json, admin: Any, route: EnvoyRoute = ROUTE) -> EnvoyRouter:
+    (folder / "checkout.json").write_text(json.dumps(written), encoding="utf-8")
+    http = httpx.AsyncClient(transport=httpx.MockTransport(admin))
+    return EnvoyRouter(route, EnvoyConnection(admin="http://127.0.0.1:9901/", routes=folder), http)
+
+
+async def test_proof_names_version_and_weights(tmp_path: Path) -> None:
+    file = desired(document(to(STABLE)), ROUTE, write(25, epoch=7))
+    state = await router(tmp_path, file, Admin(file, version=file["version_info"])).read()
+    assert state.in_force == 25
+    assert state.proof == 'Envoy shows "sluice epoch=7 percent=25": checkout-candidate 2500, checkout-stable 7500'
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"percent": 5}, 'Envoy shows version "v" with 5 %, checkout.json says 25 %'),
+        ({"epoch": 6}, "with 25 %, checkout.json says 25 % under another mark or header rule"),
+        ({"header": False}, "under another mark or header rule"),
+        ({"release": True}, "under another mark or header rule"),
+    ],
+)
+async def test_anything_that_envoy_shows_otherwise_is_not_in_force(tmp_path: Path, change: Json, words: str) -> None:
+    asked = {"percent": 25, "epoch": 7, **change}
+    running = desired(document(to(STABLE)), ROUTE, write(**asked))
+    file = desired(document(to(STABLE)), ROUTE, write(25, epoch=7))
+    state = await router(tmp_path, file, Admin(running, version="v")).read()
+    assert (state.percent, state.in_force, state.proof) == (25, None, "")
+    assert state.problem is not None
+    assert words in state.problem
+
+
+async def test_refused_files_are_mentioned_only_if_the_file_was_not_accepted(tmp_path: Path) -> None:
+    seed = document(to(STABLE))
+    state = await router(tmp_path, desired(seed, ROUTE, write()), Admin(seed, refused=2)).read()
+    assert state.problem is not None
+    assert "refused 2 updates" in state.problem
+    state = await router(tmp_path, {**seed, **document(to(CANDIDATE))}, Admin(seed, refused=2)).read()
+    assert state.problem is not None
+    assert "refused" not in state.problem
+
+
+async def test_an_envoy_without_the_route_configuration_says_so(tmp_path: Path) -> None:
+    state = await router(tmp_path, document(to(STABLE)), Admin(None)).read()
+    assert state.in_force is None
+    assert state.problem is not None
+    assert "has no route configuration checkout" in state.problem
+
+
+async def test_routes_that_disagree_are_never_in_force_and_count_as_the_highest(tmp_path: Path) -> None:
+    file = document(shares(candidate=5, stable=95), shares(candidate=1, stable=3))
+    state = await router(tmp_path, file, Admin(file)).read()
+    assert (state.percent, state.in_force) == (25, None)
+    assert state.problem == "the routes of checkout.json disagree or weigh nothing: 5 %, 25 %"
+
+
+async def test_every_listener_must_show_it(tmp_path: Path) -> None:
+    seed, file = document(to(STABLE)), desired(document(to(STABLE)), ROUTE, write())
+    admin = Admin(file)
+    admin.answers["/config_dump"]["configs"] += Admin(seed).answers["/config_dump"]["configs"]
+    assert (await router(tmp_path, file, admin).read()).in_force is None
+
+
+async def test_active_and_waiting_requests_are_in_flight(tmp_path: Path) -> None:
+    admin = Admin(None)
+    stats = admin.answers["/clusters"]["cluster_statuses"][0]["host_statuses"][0]["stats"]
+    stats += [{"name": "rq_active", "value": "3"}, {"name": "rq_pending_active", "value": "2"}]
+    adapter = router(tmp_path, document(to(STABLE)), admin)
+    assert await adapter.in_flight("stable") == 5
+    assert await adapter.in_flight("candidate") == 0
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        httpx.Response(503, text="no"),
+        httpx.Response(200, text="<html>"),
+        httpx.Response(200, json=[1]),
+        httpx.Response(302, headers={"location": "http://127.0.0.1/login"}),
+        httpx.Response(200, json={"configs": [{"route_config": {"name": "checkout", "virtual_hosts": 1}}]}),
+    ],
+)
+async def test_an_admin_interface_that_is_none_is_unreachable(tmp_path: Path, answer: httpx.Response) -> None:
+    with pytest.raises(RouterUnreachable, match="envoy edge-1/checkout") as unreachable:
+        await router(tmp_path, document(to(STABLE)), lambda _: answer).read()
+    assert unreachable.value.__cause__ is not None
+
+
+@pytest.mark.parametrize("content", [b"", b"{", b"[]", b"7", b"\xff\xfe{}"])
+async def test_a_file_that_is_no_json_object_is_named(tmp_path: Path, content: bytes) -> None:
+    adapter = router(tmp_path, {}, Admin(None))
+    (tmp_path / "checkout.json").write_bytes(content)
+    with pytest.raises(Misconfigured, match=r"checkout\.json is not a JSON object"):
+        await adapter.read()
+    with pytest.raises(Misconfigured, match=r"checkout\.json is not a JSON object"):
+        await adapter.write(write(0))
+    assert (tmp_path / "checkout.json").read_bytes() == content
