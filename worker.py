@@ -28,7 +28,7 @@ from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxR
 
 from activities.boundary import Boundary
 from activities.metrics import MetricsConnection, source_for
-from activities.ports import MetricSource, Router
+from activities.ports import Connections, MetricSource, Router
 from activities.preflight import PreflightActivities
 from activities.routers import RouterConnection, router_for
 from activities.traffic import TrafficActivities
@@ -133,7 +133,7 @@ async def missing_search_attributes(client: Client) -> tuple[str, ...]:
     return tuple(name for name in names.SEARCH_ATTRIBUTES if name not in known.custom_attributes)
 
 
-def build(client: Client, settings: Settings, connections: NamedConnections) -> Worker:
+def build(client: Client, settings: Settings, connections: Connections) -> Worker:
     """Put the worker together."""
     preflight, traffic, watching = (
         PreflightActivities(connections),

@@ -53,9 +53,12 @@ class ConfigFile:
             Misconfigured: it is none; says where.
         """
         try:
-            return dict(json.loads(content))
-        except (TypeError, ValueError) as error:  # also bytes that are no UTF-8
+            found = json.loads(content)
+        except ValueError as error:  # also bytes that are no UTF-8
             raise Misconfigured(f"{self} is not a JSON object: {error}") from error
+        if not isinstance(found, dict):
+            raise Misconfigured(f"{self} is not a JSON object but a {type(found).__name__}")
+        return found
 
     async def replace(self, content: bytes) -> None:
         """Replace it by rename, keeping mode and owner; a reader sees the old or the new content, also after a crash.

@@ -39,7 +39,7 @@ class WatchingActivities:
                 await asyncio.sleep(_until_next(order))
         except asyncio.CancelledError:
             details = activity.cancellation_details()
-            if details is None or not details.cancel_requested:
+            if details is None or not (details.cancel_requested or details.not_found):
                 raise  # the worker stops: another one goes on from the last heartbeat
             return Watched(why="interrupted", watching=watching)
 

@@ -90,14 +90,14 @@ async def test_another_process_is_waited_for_but_not_for_ever(
 ) -> None:
     hold = "import fcntl, sys; f = open(sys.argv[1], 'w'); fcntl.flock(f, fcntl.LOCK_EX); print(flush=True); input()"
     monkeypatch.setattr(config_file, "_LOCK_S", 0.1)
-    with subprocess.Popen(
-        [sys.executable, "-c", hold, f"{file}.lock"], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    ) as other:
-        assert other.stdout is not None
-        other.stdout.readline()
-        with pytest.raises(RouterUnreachable, match="another process"):
-            async with file.alone():
-                pytest.fail("two editors at a time")
-        other.communicate(b"\n")
+    other = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", hold, f"{file}.lock", stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    assert other.stdout is not None
+    await other.stdout.readline()
+    with pytest.raises(RouterUnreachable, match="another process"):
+        async with file.alone():
+            pytest.fail("two editors at a time")
+    await other.communicate(b"\n")
     async with file.alone():
         pass

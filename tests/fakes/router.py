@@ -64,15 +64,16 @@ class FakeRouter:
     breaks_with: Exception | None = None
     written: list[Written] = field(default_factory=list)
     refused: list[Write] = field(default_factory=list)
-    _in_force: float | None = None
+    _in_force: float = 0
+    _shown: bool = True
     _changed_at: float = float("-inf")
 
     async def read(self) -> RouteState:
         """See `ports.Router.read`."""
         self._answer()
         if self.proves and time.monotonic() >= self._changed_at + self.proof_takes_s:
-            self._in_force = self.percent
-        shown = self._in_force == self.percent
+            self._shown = True
+        shown = self._shown
         return RouteState(
             percent=self.percent,
             in_force=self.percent if shown else None,
@@ -80,12 +81,15 @@ class FakeRouter:
             owner=self.owner,
             forced=self.forced,
             healthy=dict(self.healthy),
-            problem=None if shown else f"{self.name} still shows {self._in_force} %",
+            problem=None if shown else f"{self.name} still shows {self._in_force:g} %",
             proof=f"{self.name} shows {self.percent:g} %" if shown else "",
         )
 
     async def write(self, write: Write) -> None:
-        """See `ports.Router.write`."""
+        """See `ports.Router.write`; a write that has begun is not stopped by its caller's end."""
+        await asyncio.shield(self._write(write))
+
+    async def _write(self, write: Write) -> None:
         self._answer()
         if self.write_takes_s:
             await asyncio.sleep(self.write_takes_s)
@@ -122,8 +126,9 @@ class FakeRouter:
         return [each for each in self.written if each.at > moment]
 
     def _put(self, percent: float) -> None:
-        self._in_force = self._in_force if self._in_force is not None else self.percent
-        self.percent, self._changed_at = percent, time.monotonic()
+        if self._shown:
+            self._in_force = self.percent
+        self.percent, self._shown, self._changed_at = percent, False, time.monotonic()
 
     def _answer(self) -> None:
         if self.breaks_with:

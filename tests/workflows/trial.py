@@ -6,8 +6,8 @@ import itertools
 import time
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import timedelta
 from typing import Any
 
 from temporalio.api.enums.v1 import EventType
@@ -15,6 +15,7 @@ from temporalio.api.history.v1 import HistoryEvent
 from temporalio.api.sdk.v1 import WorkflowMetadata
 from temporalio.client import Client, WorkflowFailureError, WorkflowHandle
 from temporalio.exceptions import ApplicationError, CancelledError
+from temporalio.service import RPCError
 
 from rollout import names
 from rollout.progress import Phase, RolloutResult
@@ -25,7 +26,7 @@ from tests.fakes.router import FakeRouter
 
 LOOK_EVERY_S = 0.1
 PATIENCE_S = 30.0
-STARTER = "starter@here"
+STARTER = "temporal-cli:starter@here"
 
 _numbers = itertools.count(1)
 
@@ -136,14 +137,18 @@ class Trial:
     async def promoted(self) -> RolloutResult:
         """Wait for the end, which must be a promotion."""
         result: RolloutResult = await self.handle.result()
-        assert result.outcome is Phase.PROMOTED
+        assert (result.outcome, result.percent) == (Phase.PROMOTED, 100)
+        assert (await self.attributes())[names.PHASE] == Phase.PROMOTED
+        assert all((each.percent, each.owner, each.forced) == (100, None, False) for each in self.routers)
         return result
 
     async def failed(self, type_: str) -> ApplicationError:
-        """Wait for the end, which must be a failure of this type; answers with it."""
+        """Wait for the end, which must be a deliberate failure of this type; answers with it."""
         failure = await self.failure()
         assert isinstance(failure, ApplicationError), failure
         assert failure.type == type_, failure.message
+        assert failure.failure is not None
+        assert not failure.failure.stack_trace, "an operator is shown a Python stack trace"
         return failure
 
     async def went_back(self, outcome: Phase) -> RolloutResult:
@@ -152,8 +157,8 @@ class Trial:
         Whatever the reason, the traffic is on stable, the mark is off, and nothing was raised on the way.
         """
         result = RolloutResult.model_validate((await self.failed(outcome.value)).details[0])
-        assert result.outcome is outcome
-        assert result.percent == 0
+        assert (result.outcome, result.percent) == (outcome, 0)
+        assert (await self.attributes())[names.PHASE] == outcome
         self.is_back()
         return result
 
@@ -246,6 +251,8 @@ class Trials:
         return made
 
 
-def seconds(duration: timedelta) -> float:
-    """A duration in seconds."""
-    return duration.total_seconds()
+    async def clear_away(self) -> None:
+        """Terminate what a story has left running."""
+        for handle in [handle for trial in self.made for handle in trial.started]:
+            with suppress(RPCError):  # it has ended
+                await handle.terminate("the story is over")

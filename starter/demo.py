@@ -1,1 +1,0 @@
-"""`sluice demo`: the whole story on this machine, with the real parts."""

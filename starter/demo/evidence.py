@@ -1,0 +1,110 @@
+"""What a closed run proves by itself: its result, and the times that the Temporal server wrote into its history.
+
+Why the history and not what the demo saw while it watched: the demo looks four times a second, and a promise of seconds
+must not depend on when it looked.
+"""
+
+import math
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from temporalio.api.enums.v1 import EventType
+from temporalio.api.history.v1 import HistoryEvent
+from temporalio.client import WorkflowFailureError, WorkflowHandle
+from temporalio.exceptions import ApplicationError
+
+from rollout import names
+from rollout.messages import Watched
+from rollout.progress import RolloutResult
+from rollout.spec import RolloutSpec
+from workflows.converter import DATA_CONVERTER
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """How a run ended, and when its turning points were.
+
+    Attributes:
+        outcome: Its last phase, or the type of its failure.
+        reason: The sentence of its end; empty when it was promoted.
+        percents_seen: Every percent proven, in order.
+        events: Events of its history.
+        fired_at: Unix seconds at which a gate's rule fired, None without a breach.
+        zero_at: Unix seconds at which the server learned that 0 % is proven, None when nothing was put back.
+    """
+
+    outcome: str
+    reason: str
+    percents_seen: tuple[float, ...]
+    events: int
+    fired_at: float | None = None
+    zero_at: float | None = None
+
+
+async def gather(handle: WorkflowHandle[Any, Any], spec: RolloutSpec) -> Evidence:
+    """Read it all from the server.
+
+    Args:
+        handle: Of a closed run.
+        spec: What was started.
+
+    Raises:
+        RPCError: The server does not answer.
+    """
+    outcome, reason, percents = await _ending(handle)
+    history = (await handle.fetch_history()).events
+    fired_at = zero_at = None
+    for kind, event in _completed(history):
+        if kind == names.RESTORE_TRAFFIC:
+            zero_at = _seconds(event)
+        elif kind == names.WATCH_HEALTH:
+            payloads = event.activity_task_completed_event_attributes.result.payloads
+            (watched,) = await DATA_CONVERTER.decode(payloads, [Watched])
+            fired_at = rule_fired_at(watched, spec) or fired_at
+    return Evidence(outcome, reason, percents, len(history), fired_at, zero_at)
+
+
+def rule_fired_at(watched: Watched, spec: RolloutSpec) -> float | None:
+    """Unix seconds of the evaluation at which the breached gate's rule fired; None when the watch ended otherwise.
+
+    The first tick of the polling grid at which an expression has been beyond its limit for the whole of `for`: earlier
+    than the poll that found out, so it counts how late that poll was, too.
+    """
+    if watched.why != "breached" or watched.gate not in watched.watching.states:
+        return None
+    state = watched.watching.states[watched.gate]
+    since_ms = min(state.active.values(), default=state.watermark_ms)
+    ticks = math.ceil(spec.gates[watched.gate].for_ / spec.policy.poll)
+    return min(since_ms + ticks * spec.policy.poll / timedelta(milliseconds=1), state.watermark_ms) / 1000
+
+
+async def _ending(handle: WorkflowHandle[Any, Any]) -> tuple[str, str, tuple[float, ...]]:
+    try:
+        result = RolloutResult.model_validate(await handle.result())
+    except WorkflowFailureError as error:
+        cause = error.cause
+        if not isinstance(cause, ApplicationError):
+            return type(cause).__name__, str(cause), ()
+        if not cause.details:
+            return cause.type or "Failed", cause.message, ()
+        result = RolloutResult.model_validate(cause.details[0])
+        return result.outcome, cause.message, result.percents_seen
+    return result.outcome, "", result.percents_seen
+
+
+def _completed(history: list[HistoryEvent]) -> list[tuple[str, HistoryEvent]]:
+    """Activity type and completion of every activity that was completed, oldest first."""
+    types: dict[int, str] = {}
+    found = []
+    for event in history:
+        if event.event_type == EventType.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED:
+            types[event.event_id] = event.activity_task_scheduled_event_attributes.activity_type.name
+        elif event.event_type == EventType.EVENT_TYPE_ACTIVITY_TASK_COMPLETED:
+            scheduled = event.activity_task_completed_event_attributes.scheduled_event_id
+            found.append((types[scheduled], event))
+    return found
+
+
+def _seconds(event: HistoryEvent) -> float:
+    return event.event_time.seconds + event.event_time.nanos / 1e9

@@ -1,0 +1,125 @@
+"""One row of the demo's table: what happened to one scenario, and what of it was not as promised.
+
+Pure: made from the evidence of the run and the last report of the load.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from starter.demo.evidence import Evidence
+from starter.demo.scenarios import MOST_EVENTS, Scenario, Script
+from testbed.report import LoadReport
+
+CANDIDATE = "canary"  # what the candidate of the test bed calls itself, in metrics and in X-Version
+
+
+@dataclass(frozen=True)
+class Row:
+    """The outcome of one scenario.
+
+    Attributes:
+        seconds_to_zero: From the first bad response served to the proof of 0 %; None without bad responses, or when
+            the traffic did not come back.
+        rule_to_zero_s: From the firing of the gate's rule to the proof of 0 %; None when no rule fired.
+        shortfalls: Sentences; empty when everything was as promised.
+    """
+
+    scenario: str
+    workflow_id: str
+    link: str
+    outcome: str
+    reason: str
+    seconds_to_zero: float | None
+    rule_to_zero_s: float | None
+    bad_responses: int
+    dropped_requests: int
+    requests: int
+    history_events: int
+    percents_seen: tuple[float, ...]
+    shortfalls: tuple[str, ...]
+
+    def as_json(self) -> dict[str, Any]:
+        """The object of `--json`; times in seconds, percents as whole numbers where they are."""
+        return {
+            "scenario": self.scenario,
+            "workflow_id": self.workflow_id,
+            "outcome": self.outcome,
+            "seconds_to_zero": None if self.seconds_to_zero is None else round(self.seconds_to_zero, 3),
+            "bad_responses": self.bad_responses,
+            "dropped_requests": self.dropped_requests,
+            "requests": self.requests,
+            "history_events": self.history_events,
+            "percents_seen": [int(percent) if percent.is_integer() else percent for percent in self.percents_seen],
+        }
+
+
+def score(scenario: Scenario, script: Script, evidence: Evidence, load: LoadReport, link: str) -> Row:
+    """Make the row.
+
+    Args:
+        scenario: What was played.
+        script: The spec that was started.
+        evidence: Of the closed run.
+        load: The last report, taken after the late drops have been waited for.
+        link: The run's page.
+    """
+    to_zero = rule_to_zero = None
+    if evidence.zero_at is not None:
+        if load.first_bad_at is not None and load.first_bad_at <= evidence.zero_at:
+            to_zero = evidence.zero_at - load.first_bad_at
+        if evidence.fired_at is not None:
+            rule_to_zero = evidence.zero_at - evidence.fired_at
+    return Row(
+        scenario=scenario.name,
+        workflow_id=script.spec.workflow_id,
+        link=link,
+        outcome=evidence.outcome,
+        reason=evidence.reason,
+        seconds_to_zero=to_zero,
+        rule_to_zero_s=rule_to_zero,
+        bad_responses=load.bad_responses,
+        dropped_requests=load.dropped_requests,
+        requests=load.requests,
+        history_events=evidence.events,
+        percents_seen=evidence.percents_seen,
+        shortfalls=(
+            *_of_the_run(scenario, script, evidence, rule_to_zero),
+            *_of_the_visitors(load, evidence),
+        ),
+    )
+
+
+def _of_the_run(
+    scenario: Scenario, script: Script, evidence: Evidence, rule_to_zero_s: float | None
+) -> tuple[str, ...]:
+    found = []
+    if evidence.outcome != scenario.outcome:
+        found.append(f"it ended {evidence.outcome} instead of {scenario.outcome}: {evidence.reason or 'no reason given'}")
+    wanted = scenario.percents(script.stages)
+    if evidence.percents_seen != wanted:
+        found.append(f"the percents proven were {_ladder(evidence.percents_seen)} instead of {_ladder(wanted)}")
+    if rule_to_zero_s is not None and rule_to_zero_s > script.most_to_zero_s:
+        found.append(
+            f"0 % was proven {rule_to_zero_s:.1f} s after the rule fired, promised are {script.most_to_zero_s:g} s"
+        )
+    if evidence.events > MOST_EVENTS:
+        found.append(f"the history has {evidence.events} events, promised are at most {MOST_EVENTS}")
+    return tuple(found)
+
+
+def _of_the_visitors(load: LoadReport, evidence: Evidence) -> tuple[str, ...]:
+    found = []
+    if load.dropped_requests:
+        kinds = ", ".join(f"{count} × {kind}" for kind, count in sorted(load.dropped.items()))
+        found.append(f"{load.dropped_requests} requests were dropped: {kinds}")
+    if load.skipped_requests:
+        found.append(f"{load.skipped_requests} requests were never sent, too many were unanswered")
+    # The last whole second of the load lies well behind the end of the run: nothing can be on its way still.
+    seen = load.share(CANDIDATE, seconds=1)
+    if evidence.percents_seen and seen * 100 != evidence.percents_seen[-1]:
+        found.append(f"visitors saw {seen:.1%} on the candidate after the end, proven were {evidence.percents_seen[-1]:g} %")
+    return tuple(found)
+
+
+def _ladder(percents: tuple[float, ...]) -> str:
+    return " → ".join(f"{percent:g}" for percent in percents) or "none"
