@@ -5,7 +5,9 @@ too late is refused by the fence, and none believes a write before the router sh
 """
 
 import asyncio
+import logging
 import time
+from contextlib import suppress
 from datetime import timedelta
 
 from temporalio import activity
@@ -27,7 +29,10 @@ from rollout.errors import (
 from rollout.messages import DrainPool, PoolDrained, RestoreTraffic, ShiftTraffic, TrafficRestored, TrafficShifted
 from rollout.routes import Route
 
+log = logging.getLogger("sluice.traffic")
+
 LOOK_AGAIN_SECONDS = 0.05
+FIRST_LOOK_SECONDS = 0.3
 DRAIN_LOOK_SECONDS = 0.25
 
 
@@ -58,6 +63,9 @@ class TrafficActivities:
                 except SluiceError as error:
                     error.highest = order.percent if proof else None
                     raise
+        log.info(
+            "traffic shifted rollout=%s percent=%g written=%s", order.owner, order.percent, ", ".join(written) or "none"
+        )
         return TrafficShifted(percent=order.percent, epoch=order.epoch, written=tuple(written), proof=tuple(proof))
 
     @activity.defn(name=names.RESTORE_TRAFFIC)
@@ -76,6 +84,7 @@ class TrafficActivities:
         if problems:
             raise NotRestored("; ".join(problems))
         states = [end for end in ends if isinstance(end, tuple)]
+        log.warning("traffic restored to stable rollout=%s routes=%d", order.owner, len(states))
         return TrafficRestored(
             epoch=order.epoch,
             overwrote=tuple(foreign for foreign, _ in states if foreign),
@@ -136,10 +145,10 @@ def _fence(route: Route, state: RouteState, order: ShiftTraffic) -> None:
 async def _restore(connections: Connections, route: Route, order: RestoreTraffic) -> tuple[str | None, RouteState]:
     router = connections.router(route)
     foreign = None
-    try:
-        state = await router.read()
-    except SluiceError:
-        state = None  # the way back does not depend on being able to look first
+    state = None
+    with suppress(SluiceError, TimeoutError):  # the way back does not depend on being able to look first
+        async with asyncio.timeout(FIRST_LOOK_SECONDS):
+            state = await router.read()
     if state is None or state.epoch != order.epoch or state.percent != 0:
         if state is not None and state.percent not in order.expected:
             foreign = f"{route} was at {percent_text(state.percent)}, which is not ours"

@@ -7,6 +7,7 @@ for every tick since.
 
 import asyncio
 import time
+from datetime import timedelta
 
 from temporalio import activity
 
@@ -30,10 +31,14 @@ class WatchingActivities:
     async def watch_health(self, order: WatchHealth) -> Watched:
         """Watch until a gate is breached, the bake is done, a route drifts, data stay away, or we are called off."""
         watching = _resumed() or watch.begin(order)
+        lateness = activity.metric_meter().create_histogram_timedelta(
+            "sluice_poll_lateness", "how late health polls are: late polls see breaches late"
+        )
         try:
             while True:
                 watching, drift = await self._poll(order, watching)
                 activity.heartbeat(watching)
+                lateness.record(timedelta(milliseconds=watching.late_ms))
                 if ended := watch.conclude(order, watching, drift, _now_ms()):
                     return ended
                 await asyncio.sleep(_until_next(order))

@@ -22,10 +22,10 @@ class Told(BaseModel):
 
 
 def _on_the_grid(percent: float) -> float:
-    if abs(percent * 100 - round(percent * 100)) > 1e-6:
+    if percent != round(percent, 2):
         msg = "use at most two decimals"
         raise ValueError(msg)
-    return round(percent, 2)
+    return percent
 
 
 Percent = Annotated[float, Field(ge=0, le=100), AfterValidator(_on_the_grid)]

@@ -7,7 +7,7 @@ from datetime import datetime
 
 from rollout import names
 from rollout.messages import Command
-from rollout.plan import Plan
+from rollout.plan import Plan, PlannedStage
 from rollout.progress import Approved, Phase, Progress
 from rollout.spec import RolloutSpec
 
@@ -16,8 +16,10 @@ def refusal(spec: RolloutSpec, plan: Plan | None, progress: Progress, name: str,
     """Why a command cannot be obeyed now, as a sentence for whoever sent it; None if it can."""
     if progress.stop is not None:
         return f"the rollout is already on its way back ({progress.stop.reason}); nothing more can be asked of it"
-    if progress.phase in {Phase.FINALIZING, Phase.PROMOTED} and name not in {names.ABORT, names.REJECT}:
-        return f"the rollout is {progress.phase}; only abort is possible now"
+    if progress.phase in {Phase.PROMOTED, Phase.REFUSED}:
+        return f"the rollout is over, it is {progress.phase}"
+    if progress.phase is Phase.FINALIZING and name in {names.HOLD, names.RESUME, names.ADVANCE, names.APPROVE}:
+        return f"the rollout is {progress.phase}; only abort and reject are possible now"
     match name:
         case names.ABORT | names.REJECT:
             return None
@@ -35,7 +37,8 @@ def refusal(spec: RolloutSpec, plan: Plan | None, progress: Progress, name: str,
 
 def obey(plan: Plan | None, progress: Progress, name: str, command: Command, now: datetime) -> Progress:
     """Carry out a command that `refusal` has let pass."""
-    said = f": {command.comment}" if command.comment else ""
+    comment = " ".join((command.comment or "").split())  # one line: it goes into lists and summaries
+    said = f": {comment}" if comment else ""
     who = command.by or "somebody"
     match name:
         case names.ABORT:
@@ -81,13 +84,22 @@ def _no_approval(spec: RolloutSpec, plan: Plan | None, progress: Progress, comma
         return "preflight is not over yet; approve when the plan is known"
     index = approval_target(plan, progress, command)
     if index is None:
-        asking = [stage.title for stage in plan.stages if stage.approval]
-        return f"there is nothing to approve; stages that ask are: {', '.join(asking) or 'none'}"
+        where = f" at stage {command.stage!r}" if command.stage else ""
+        return f"there is nothing to approve{where}; stages that still ask are: {_asking(plan, progress)}"
     may = plan.may_approve(plan.stages[index])
-    if may and command.by not in may:
+    if may is not None and command.by not in may:
         return (
             f'{command.by or "somebody without a name"} may not approve it; send {{"by": …}} as one of {", ".join(may)}'
         )
-    if spec.approvals.four_eyes and command.by in {None, plan.started_by}:
+    if spec.approvals.four_eyes and (command.by or "").strip() in {"", plan.started_by}:
         return f"four eyes: {plan.started_by} started it, so somebody else must approve, by name"
     return None
+
+
+def _asking(plan: Plan, progress: Progress) -> str:
+    titles = [stage.title for index, stage in enumerate(plan.stages) if _unanswered(progress, stage, index)]
+    return ", ".join(titles) or "none"
+
+
+def _unanswered(progress: Progress, stage: PlannedStage, index: int) -> bool:
+    return stage.approval is not None and index >= progress.stage and index not in progress.approvals

@@ -98,7 +98,7 @@ def decide(plan: Plan, progress: Progress, now: datetime) -> Decision:
                 return Shift(progress.percent, expected=progress.percent, reassert=True)
             return _wait_for_people(stage, progress, now)
         return Shift(stage.percent, expected=progress.percent, reassert=progress.reassert)
-    if progress.advanced_by is None and (progress.baked < stage.bake or progress.pending(stage)):
+    if progress.advanced_by is None and (progress.baked < stage.bake or progress.doubts(stage)):
         return Watch(Phase.BAKING, counting=True)
     if stage.approval is not None and not asks_before and progress.stage not in progress.approvals:
         return _wait_for_people(stage, progress, now)

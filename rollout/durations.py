@@ -1,7 +1,8 @@
 """Durations as people write them: `90s`, `5m`, `1h30m`, ISO-8601 (`PT5M`) or a number of seconds.
 
-Pydantic's own `timedelta` refuses `5m`; everything else is left to it. Rendering is the inverse: `text()` of a parsed
-value parses to the same value (a property test holds it).
+Pydantic's own `timedelta` refuses `5m`; ISO-8601 and numbers are left to it. Rendering is the inverse: `text()` of a
+parsed value parses to the same value (a property test holds it). Nothing is longer than a year: sums of durations must
+not overflow, and nobody bakes that long on purpose.
 """
 
 import re
@@ -10,6 +11,7 @@ from typing import Annotated
 
 from pydantic import BeforeValidator, Field, WithJsonSchema
 
+LONGEST = timedelta(days=365)
 _UNITS = {"d": 86_400, "h": 3_600, "m": 60, "s": 1}
 _WRITTEN = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|[dhms]))+")
 _PART = re.compile(r"(\d+(?:\.\d+)?)(ms|[dhms])")
@@ -17,10 +19,13 @@ _PART = re.compile(r"(\d+(?:\.\d+)?)(ms|[dhms])")
 
 def _read(value: object) -> object:
     if isinstance(value, str) and _WRITTEN.fullmatch(value.strip()):
-        return _total(_PART.findall(value.strip()))
-    if isinstance(value, bool):
+        try:
+            return _total(_PART.findall(value.strip()))
+        except OverflowError:
+            return LONGEST + timedelta.resolution  # refused with the sentence of the limit
+    if isinstance(value, bool) or (isinstance(value, str) and not value.startswith("P")):
         msg = "write a duration such as 90s, 5m, 1h30m, PT5M or a number of seconds"
-        raise ValueError(msg)  # noqa: TRY004 - pydantic turns ValueError into a field error
+        raise ValueError(msg)
     return value
 
 
@@ -42,7 +47,7 @@ def text(duration: timedelta) -> str:
         if whole:
             words.append(f"{whole:.0f}{unit}")
     if left or not words:
-        words.append(f"{left:.3f}".rstrip("0").rstrip(".") + "s")
+        words.append(f"{left:.6f}".rstrip("0").rstrip(".") + "s")
     return "".join(words)
 
 
@@ -56,6 +61,9 @@ _SCHEMA = {
 }
 
 Duration = Annotated[
-    timedelta, BeforeValidator(_read), Field(ge=timedelta(0)), WithJsonSchema(_SCHEMA, mode="validation")
+    timedelta,
+    Field(ge=timedelta(0), le=LONGEST),  # in front: behind a function its messages would show Python
+    BeforeValidator(_read),
+    WithJsonSchema(_SCHEMA, mode="validation"),
 ]
-"""A time span of zero or more; on the wire an ISO-8601 string."""
+"""A time span from zero to a year; on the wire an ISO-8601 string."""

@@ -24,9 +24,9 @@ class ThresholdGate(Written):
     """
 
     kind: Literal["threshold"] = "threshold"
-    query: str = Field(min_length=1, description="PromQL, evaluated at every poll")
-    above: float | None = Field(default=None, description="bad when the value is greater than this")
-    below: float | None = Field(default=None, description="bad when the value is less than this")
+    query: str = Field(min_length=1, max_length=10_000, description="PromQL, evaluated at every poll")
+    above: float | None = Field(default=None, allow_inf_nan=False, description="bad when the value is greater")
+    below: float | None = Field(default=None, allow_inf_nan=False, description="bad when the value is less")
     for_: Duration = Field(default=timedelta(0), alias="for", description="how long it must be bad without a break")
     on_breach: OnBreach = Field(default="rollback", description="what a breach does")
     standing: bool = Field(default=False, description="watched in every stage, also where a stage does not name it")

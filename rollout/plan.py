@@ -62,10 +62,10 @@ class Plan(Told):
     started_by: str | None = None
     notes: tuple[str, ...] = ()
 
-    def may_approve(self, stage: PlannedStage) -> tuple[str, ...]:
-        """Names of the people who may approve a stage; empty: anybody."""
+    def may_approve(self, stage: PlannedStage) -> tuple[str, ...] | None:
+        """Names of the people who may approve a stage; None: anybody."""
         groups = stage.approval.from_ if stage.approval else ()
-        return tuple(sorted({person for group in groups for person in self.people.get(group, ())}))
+        return _members(groups, self.people) if groups else None
 
 
 def stages(spec: RolloutSpec) -> tuple[PlannedStage, ...]:
@@ -103,6 +103,7 @@ def plan(spec: RolloutSpec, facts: Facts, *, owner: str) -> Plan:
         reasons.append("policy.max_duration is not longer than the bakes together: the rollout could never finish")
     if spec.approvals.four_eyes and facts.started_by is None:
         reasons.append("approvals.four_eyes: nobody knows who started this; set requested_by")
+    reasons += [reason for stage in stages(spec) if (reason := _nobody(stage, spec, facts))]
     if reasons:
         raise Refused("\n".join(reasons))
     return Plan(
@@ -112,6 +113,25 @@ def plan(spec: RolloutSpec, facts: Facts, *, owner: str) -> Plan:
         started_by=facts.started_by,
         notes=facts.notes,
     )
+
+
+def _members(groups: tuple[str, ...], people: dict[str, tuple[str, ...]]) -> tuple[str, ...]:
+    return tuple(sorted({person for group in groups for person in people.get(group, ())}))
+
+
+def _nobody(stage: PlannedStage, spec: RolloutSpec, facts: Facts) -> str | None:
+    """Why nobody at all could approve a stage; None if somebody can."""
+    if stage.approval is None or not stage.approval.from_:
+        return None
+    groups = ", ".join(stage.approval.from_)
+    may = _members(stage.approval.from_, facts.people)
+    if not may:
+        return f"stage {stage.title} asks {groups} for approval, but nobody is in there"
+    if spec.approvals.four_eyes and set(may) == {facts.started_by}:
+        return (
+            f"stage {stage.title} asks {groups} for approval, but only {may[0]} is in there, who started it (four eyes)"
+        )
+    return None
 
 
 def _objection(fact: RouteFact, owner: str) -> str | None:

@@ -95,6 +95,7 @@ class Progress(Told):
         baked: observed time of the stage's bake so far.
         advanced_by: who ended the stage's bake by hand ("" if they did not say), None if nobody.
         reassert: the next shift may overwrite drift.
+        unseen: gates and routes that the last watch could not see at its end.
     """
 
     phase: Phase = Phase.PREFLIGHT
@@ -115,6 +116,7 @@ class Progress(Told):
     reassert: bool = False
     reassertions: int = 0
     gates: dict[str, GateState] = Field(default_factory=dict)
+    unseen: tuple[str, ...] = ()
     blind: str | None = None
     blind_reports: int = 0
     records: tuple[StageRecord, ...] = ()
@@ -132,8 +134,9 @@ class Progress(Told):
         return self.stop is not None or self.phase in {Phase.PROMOTED, Phase.REFUSED}
 
     def noted(self, note: str) -> Self:
-        """Remember something an operator should see; the oldest goes first."""
-        return self.but(notes=(*self.notes, note)[-MOST_NOTES:])
+        """Remember something an operator should see, on one line; the oldest goes first."""
+        line = "; ".join(part.strip() for part in note.splitlines() if part.strip())
+        return self.but(notes=(*self.notes, line)[-MOST_NOTES:])
 
     def in_phase(self, phase: Phase) -> Self:
         """Say where we are."""
@@ -178,8 +181,13 @@ class Progress(Told):
         return self.but(phase=phase, watching_since=now)
 
     def watched(self, result: Watched, spec: RolloutSpec, now: datetime, *, counted: bool) -> Self:
-        """A watch ended: fold in what it saw, then what follows from the reason."""
-        seen = self.but(gates={**self.gates, **result.watching.states})
+        """A watch ended: fold in what it saw, then what follows from the reason.
+
+        A gate that it did not watch is forgotten: asked again in a later stage, it would answer for a time in which
+        nobody wanted to know, and its silence since then would count as missing data.
+        """
+        unseen = tuple(result.watching.unseen)
+        seen = self.but(gates=dict(result.watching.states), unseen=unseen, blind=self.blind if unseen else None)
         if counted:
             seen = seen.but(baked=max(self.baked, observed(result)))
         seen = seen.recording(baked=seen.baked, gates={n: f"{s.verdict}: {s.sentence}" for n, s in seen.gates.items()})
@@ -205,7 +213,7 @@ class Progress(Told):
 
     def drifted(self, reason: str, spec: RolloutSpec, now: datetime) -> Self:
         """A route is not what was proven: put it right a few times if policy says so, else hold; never adopt it."""
-        if spec.policy.drift == "reassert" and self.reassertions < MOST_REASSERTIONS:
+        if spec.policy.drift == "reassert" and self.held is None and self.reassertions < MOST_REASSERTIONS:
             again = self.but(reassert=True, arrived=False, reassertions=self.reassertions + 1)
             return again.noted(f"drift put right ({self.reassertions + 1} of {MOST_REASSERTIONS}): {reason}")
         return self.hold(f"drift: {reason}", None, now, acknowledged="drift")
@@ -215,8 +223,10 @@ class Progress(Told):
         known = self.held.acknowledged if self.held else ()
         new = (acknowledged,) if acknowledged and acknowledged not in known else ()
         since = self.held.since if self.held else now
-        reasons = f"{self.held.reason}; {reason}" if self.held and reason not in self.held.reason else reason
-        return self.but(held=Held(reason=reasons, by=by, since=since, acknowledged=(*known, *new)))
+        said = self.held.reason.split("; ") if self.held else []
+        reasons = "; ".join(said if reason in said else [*said, reason])
+        who = by or (self.held.by if self.held else None)
+        return self.but(held=Held(reason=reasons, by=who, since=since, acknowledged=(*known, *new)))
 
     def resumed(self, now: datetime) -> Self:
         """Go on. What drifted is put back; time that was held does not count against an approval's deadline."""
@@ -260,18 +270,21 @@ class Progress(Told):
             percent=0,
             reaching=None,
             overwrote=restored.overwrote,
-            percents_seen=_seen(self, 0) if self.percents_seen else (),
+            percents_seen=_seen(self, 0),
         )
 
     def ended(self, phase: Phase, now: datetime) -> Self:
         """The last phase."""
         return (self.recording(left_at=now) if self.records else self).but(phase=phase)
 
-    def pending(self, stage: PlannedStage) -> tuple[str, ...]:
-        """Gates of a stage that are making up their mind."""
-        return tuple(
-            name for name in stage.gates if name in self.gates and self.gates[name].verdict is Verdict.UNDECIDED
+    def doubts(self, stage: PlannedStage) -> tuple[str, ...]:
+        """What keeps a stage even after its bake: gates that do not say healthy, and what could not be seen."""
+        unsure = tuple(
+            f"gate {name}"
+            for name in stage.gates
+            if name not in self.gates or self.gates[name].verdict is not Verdict.HEALTHY
         )
+        return (*unsure, *(what for what in self.unseen if what not in unsure))
 
     def recording(self, **changes: object) -> Self:
         """The same with the present stage's record changed."""

@@ -7,7 +7,7 @@ somewhere else. Cross-references are checked here, so a spec that parses can be 
 from datetime import datetime, timedelta
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 from rollout.base import Name, Written
 from rollout.durations import Duration, text
@@ -42,10 +42,17 @@ class NoData(Written):
     then: Literal["rollback", "hold"] = "rollback"
 
 
+def _not_too_often(poll: timedelta) -> timedelta:
+    if poll < timedelta(seconds=1):
+        msg = f"{text(poll)} is too often; at least 1s"
+        raise ValueError(msg)
+    return poll
+
+
 class Policy(Written):
     """How careful and how patient the rollout is."""
 
-    poll: Annotated[Duration, Field(ge=timedelta(seconds=1))] = Field(
+    poll: Annotated[Duration, AfterValidator(_not_too_often)] = Field(
         default=timedelta(seconds=5), description="how often health and routes are read"
     )
     no_data: NoData = NoData()

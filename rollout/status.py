@@ -36,7 +36,7 @@ def status(spec: RolloutSpec, plan: Plan | None, progress: Progress) -> RolloutS
     stage = plan.stages[progress.stage] if plan else None
     baking = stage is not None and progress.phase is Phase.BAKING and progress.watching_since is not None
     ends = (
-        progress.watching_since + (stage.bake - progress.baked)
+        progress.watching_since + max(timedelta(), stage.bake - progress.baked)
         if baking and stage and progress.watching_since
         else None
     )

@@ -14,6 +14,7 @@ from rollout.progress import Phase, Progress, RolloutResult
 from rollout.spec import RolloutSpec
 
 MOST_SUMMARY_BYTES = 200
+MOST_DETAILS_BYTES = 20_000
 
 
 def details(spec: RolloutSpec, plan: Plan | None, progress: Progress) -> str:
@@ -22,10 +23,15 @@ def details(spec: RolloutSpec, plan: Plan | None, progress: Progress) -> str:
     if plan is not None:
         parts.append("\n".join(_stage_line(plan, progress, index) for index in range(len(plan.stages))))
         parts.append(_gates(spec, plan, progress))
-    parts.append(_next(spec, plan, progress))
+    ahead = _next(spec, plan, progress)
+    parts.append(ahead)
     if progress.notes:
         parts.append("**Noted**\n\n" + "\n".join(f"- {note}" for note in progress.notes))
-    return "\n\n".join(part for part in parts if part)
+    whole = "\n\n".join(part for part in parts if part)
+    if len(whole.encode()) <= MOST_DETAILS_BYTES:
+        return whole
+    cut = f"\n\n(cut; the rest is in the query `{names.STATUS}`)\n\n{ahead}"
+    return short(whole, MOST_DETAILS_BYTES - len(cut.encode())) + cut
 
 
 def _headline(spec: RolloutSpec, progress: Progress) -> str:
@@ -39,18 +45,18 @@ def _headline(spec: RolloutSpec, progress: Progress) -> str:
 def _now(spec: RolloutSpec, plan: Plan | None, progress: Progress) -> str:
     lines = []
     if progress.stop is not None:
-        lines.append(f"- going back: {progress.stop.reason}")
+        lines.append(f"- going back: {_line(progress.stop.reason)}")
     if progress.held is not None:
-        lines.append(f"- held since {_clock(progress.held.since)}: {progress.held.reason}")
+        lines.append(f"- held since {_clock(progress.held.since)}: {_line(progress.held.reason)}")
     if progress.blind is not None:
-        lines.append(f"- bake clock stopped, health cannot be seen: {progress.blind}")
+        lines.append(f"- bake clock stopped, health cannot be seen: {_line(progress.blind)}")
     if progress.reaching is not None and progress.reaching != progress.percent:
         lines.append(f"- {percent_text(progress.reaching)} is being written, not proven yet")
     if plan is not None and progress.phase is Phase.BAKING and progress.watching_since is not None:
         stage = plan.stages[progress.stage]
         left = max(timedelta(), stage.bake - progress.baked)
-        ends = progress.watching_since + left
-        lines.append(f"- bake {text(stage.bake)}: ends about {_clock(ends)} if every gate has data until then")
+        ends = f"ends about {_clock(progress.watching_since + left)} if every gate has data until then"
+        lines.append(f"- bake {text(stage.bake)}: {ends if left else 'done, but not every gate says healthy yet'}")
     if plan is not None and progress.phase is Phase.AWAITING_APPROVAL:
         lines.append(_asking(spec, plan, progress))
     return "\n".join(lines)
@@ -61,7 +67,7 @@ def _asking(spec: RolloutSpec, plan: Plan, progress: Progress) -> str:
     if stage.approval is None or progress.waiting_since is None:
         return ""
     may = plan.may_approve(stage)
-    who = ", ".join(may) if may else "anybody"
+    who = "anybody" if may is None else ", ".join(may)
     eyes = f" (not {plan.started_by}, who started it)" if spec.approvals.four_eyes else ""
     until = progress.waiting_since + stage.approval.within
     asked = f"- waiting for approval of stage {stage.title} by {who}{eyes}"
@@ -102,7 +108,8 @@ def _gates(spec: RolloutSpec, plan: Plan, progress: Progress) -> str:
 
 
 def _next(spec: RolloutSpec, plan: Plan | None, progress: Progress) -> str:
-    stop = f"To stop it: `temporal workflow signal --workflow-id {spec.workflow_id} --name {names.ABORT}`"
+    say = f"`temporal workflow signal --workflow-id {spec.workflow_id} --name"
+    stop = f"To stop it: {say} {names.ABORT}`"
     match progress.phase:
         case Phase.PROMOTED:
             return "All traffic is on the candidate, proven. Nothing more to do."
@@ -119,9 +126,19 @@ def _next(spec: RolloutSpec, plan: Plan | None, progress: Progress) -> str:
                 "reason, put it right, and it goes on by itself."
             )
         case Phase.HELD:
-            return f"Next: `resume`, or `abort`. {stop}"
+            return f"Next: `resume`, or `abort`. To go on: {say} {names.RESUME}`. {stop}"
+        case Phase.AWAITING_APPROVAL:
+            name = ' --input \'{"by": "YOUR NAME"}\'' if _by_name(spec, plan, progress) else ""
+            return f"Next: {_ahead(plan, progress)}. To approve: {say} {names.APPROVE}{name}`. {stop}"
+        case Phase.FINALIZING:
+            return f"Next: drain stable and end. {stop}"
         case _:
             return f"Next: {_ahead(plan, progress)}. {stop}"
+
+
+def _by_name(spec: RolloutSpec, plan: Plan | None, progress: Progress) -> bool:
+    named = plan is not None and plan.may_approve(plan.stages[progress.stage]) is not None
+    return named or spec.approvals.four_eyes
 
 
 def _ahead(plan: Plan | None, progress: Progress) -> str:
@@ -130,6 +147,8 @@ def _ahead(plan: Plan | None, progress: Progress) -> str:
     stage = plan.stages[progress.stage]
     if progress.phase is Phase.AWAITING_APPROVAL:
         return "an approval, then " + _after(plan, progress, stage)
+    if not progress.arrived:
+        return f"prove {percent_text(stage.percent)}, then a bake of {text(stage.bake)}"
     asks = stage.approval is not None and progress.stage not in progress.approvals
     return "after the bake " + ("an approval, then " if asks else "") + _after(plan, progress, stage)
 
@@ -140,6 +159,10 @@ def _after(plan: Plan, progress: Progress, stage: PlannedStage) -> str:
     if progress.stage + 1 < len(plan.stages):
         return percent_text(plan.stages[progress.stage + 1].percent)
     return "drain stable and end"
+
+
+def _line(said: str) -> str:
+    return " ".join(said.split())
 
 
 def _clock(moment: datetime) -> str:
@@ -166,6 +189,6 @@ def shift_summary(spec: RolloutSpec, before: float, after: float) -> str:
     return short(f"{percent_text(before)} → {percent_text(after)} on {places}")
 
 
-def short(summary: str) -> str:
+def short(summary: str, most_bytes: int = MOST_SUMMARY_BYTES) -> str:
     """Cut a summary to what the server takes, in bytes, at a character boundary."""
-    return summary.encode()[:MOST_SUMMARY_BYTES].decode(errors="ignore")
+    return summary.encode()[:most_bytes].decode(errors="ignore")

@@ -43,18 +43,28 @@ def fold_gate(order: WatchHealth, name: str, state: GateState, ticks: dict[int, 
 
 
 def unseen(order: WatchHealth, watching: Watching, errors: dict[str, str], now_ms: int) -> dict[str, Unseen]:
-    """What cannot be seen now: gates without data or without an answer, routes that cannot be read or proven."""
+    """What cannot be seen now: gates without data or without an answer, routes that cannot be read or proven.
+
+    A question that failed counts from the gate's last answer, unless nobody asked for a while (no worker): then from
+    now, or the first failure after an hour's absence would use up all patience at once.
+    """
+    away = watching.late_ms > poll_ms(order)
     found: dict[str, Unseen] = {}
     for name, state in watching.states.items():
+        what = f"gate {name}"
         if name in errors:
-            found[f"gate {name}"] = Unseen(since_ms=state.blind_since_ms or state.watermark_ms, reason=errors[name])
+            last_ms = now_ms if away else state.blind_since_ms or state.watermark_ms
+            found[what] = Unseen(since_ms=_known_since(watching, what, last_ms), reason=errors[name])
         elif state.blind_since_ms is not None:
-            found[f"gate {name}"] = Unseen(since_ms=state.blind_since_ms, reason=state.sentence)
+            found[what] = Unseen(since_ms=state.blind_since_ms, reason=state.sentence)
     for place in (str(route) for route in order.routes):
         if place in errors:
-            before = watching.unseen.get(place)
-            found[place] = Unseen(since_ms=before.since_ms if before else now_ms, reason=errors[place])
+            found[place] = Unseen(since_ms=_known_since(watching, place, now_ms), reason=errors[place])
     return found
+
+
+def _known_since(watching: Watching, what: str, otherwise_ms: int) -> int:
+    return watching.unseen[what].since_ms if what in watching.unseen else otherwise_ms
 
 
 def conclude(order: WatchHealth, watching: Watching, drift: str | None, now_ms: int) -> Watched | None:
@@ -88,8 +98,8 @@ def _blindness(order: WatchHealth, watching: Watching, now_ms: int) -> Watched |
 def _baked(order: WatchHealth, watching: Watching) -> bool:
     wanted_ms = order.bake.total_seconds() * 1000 if order.bake else 0
     least = min((state.observed_ms for state in watching.states.values()), default=watching.observed_ms)
-    pending = any(state.verdict is Verdict.UNDECIDED for state in watching.states.values())
-    return least >= wanted_ms and not pending
+    healthy = all(state.verdict is Verdict.HEALTHY for state in watching.states.values())
+    return least >= wanted_ms and healthy and not watching.unseen
 
 
 def poll_ms(order: WatchHealth) -> int:

@@ -14,9 +14,11 @@ An answer with warnings may be partial (a store of Thanos is away): complete-loo
 import asyncio
 import json
 import time
+from collections.abc import Callable
 from concurrent.futures import Executor
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple, TypeVar
 
 import requests
 from prometheus_api_client.prometheus_connect import PrometheusConnect
@@ -27,6 +29,8 @@ from urllib3.exceptions import HTTPError
 from rollout.base import Written
 from rollout.errors import MetricsUnavailable, Misconfigured
 from rollout.judge.threshold import Vector
+
+T = TypeVar("T")
 
 _MOST_POINTS = 10_000  # a series; the server's own limit is 11 000
 _MOST_BYTES = 16 * 2**20
@@ -85,13 +89,14 @@ def desired(query: str, times: range, timeout_s: float) -> dict[str, str]:
     """Form of a range query for these times, at least one.
 
     The step is sent in milliseconds: Prometheus multiplies a decimal one with 1e9 and cuts, and 1.001 s would be 1 s.
+    So is the timeout, which must be a duration, and "2.5s" is none.
     """
     return {
         "query": query,
         "start": f"{times[0] / 1000:.3f}",
         "end": f"{times[-1] / 1000:.3f}",
         "step": f"{times.step}ms",
-        "timeout": f"{timeout_s:g}s",
+        "timeout": _duration(timeout_s),
     }
 
 
@@ -140,6 +145,10 @@ def vectors(answer: Answer, times: range) -> dict[int, Vector]:
     return found
 
 
+def _duration(seconds: float) -> str:
+    return f"{round(seconds * 1000)}ms"
+
+
 def _series(answer: Answer) -> list[dict[str, Any]]:
     if answer.kind == "scalar":
         return [{"metric": {}, "value": answer.result}]
@@ -164,8 +173,8 @@ class _Client(PrometheusConnect):
         super().__init__(url=connection.url.rstrip("/"), retry=once, session=session, method="POST")
         self._connection = connection
 
-    def ask(self, path: str, form: dict[str, str]) -> Answer:
-        """Send one query as a form.
+    def ask(self, path: str, form: dict[str, str], read: Callable[[Answer], T]) -> T:
+        """Send one query as a form, and read the answer, all in the caller's thread.
 
         Raises:
             MetricsUnavailable: no complete answer in time.
@@ -183,13 +192,15 @@ class _Client(PrometheusConnect):
                 stream=True,
             ) as response:
                 body = _body(response, deadline)
-            return decoded(response.status_code, response.headers.get("Content-Type", ""), body)
+            return read(decoded(response.status_code, response.headers.get("Content-Type", ""), body))
         except (requests.Timeout, TimeoutError) as error:
             raise MetricsUnavailable(f"{self.url}: no complete answer within {limit_s:g} s") from error
         except (requests.RequestException, HTTPError, OSError) as error:
             raise MetricsUnavailable(f"{self.url}: {_reason(error)}") from error
         except (MetricsUnavailable, Misconfigured) as error:
             raise type(error)(f"{self.url}: {error}") from error
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise MetricsUnavailable(f"{self.url}: the answer is not understood: {_reason(error)}") from error
 
     def _headers(self) -> dict[str, str]:
         file = self._connection.token_file
@@ -253,22 +264,22 @@ class PrometheusSource:
         if not names:
             return ()
         query = f'count by (__name__) (last_over_time({{__name__=~"{"|".join(names)}"}}[1h]))'
-        answer = await self._ask("query", {"query": query, "timeout": f"{self._connection.timeout_s:g}s"})
-        found = {series["metric"].get("__name__") for series in answer.result}
+        form = {"query": query, "timeout": _duration(self._connection.timeout_s)}
+        found = await self._ask("query", form, lambda answer: {each["metric"]["__name__"] for each in _series(answer)})
         return tuple(name for name in names if name not in found)
 
     async def _evaluate(self, query: str, start_ms: int, end_ms: int, step_ms: int) -> dict[int, Vector]:
         found: dict[int, Vector] = {}
         for times in ticks(start_ms, end_ms, step_ms):
-            answer = await self._ask("query_range", desired(query, times, self._connection.timeout_s))
-            found |= vectors(answer, times)
+            form = desired(query, times, self._connection.timeout_s)
+            found |= await self._ask("query_range", form, partial(vectors, times=times))
         return found
 
-    async def _ask(self, path: str, form: dict[str, str]) -> Answer:
+    async def _ask(self, path: str, form: dict[str, str], read: Callable[[Answer], T]) -> T:
         loop = asyncio.get_running_loop()
         try:
             # The thread keeps its deadline between bytes of a body only; a server that drips headers is left alone.
-            async with asyncio.timeout(2 * self._connection.timeout_s + _CONNECT_S):
-                return await loop.run_in_executor(self._executor, self._client.ask, path, form)
+            async with asyncio.timeout(2 * self._connection.timeout_s):
+                return await loop.run_in_executor(self._executor, self._client.ask, path, form, read)
         except TimeoutError as error:
             raise MetricsUnavailable(f"{self._connection.url}: no answer, or no free thread to ask in") from error

@@ -5,6 +5,7 @@ must not depend on when it looked.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -31,6 +32,7 @@ class Evidence:
         percents_seen: Every percent proven, in order.
         events: Events of its history.
         fired_at: Unix seconds at which a gate's rule fired, None without a breach.
+        told_at: Unix seconds at which the server got a signal to abort, None without one.
         zero_at: Unix seconds at which the server learned that 0 % is proven, None when nothing was put back.
     """
 
@@ -39,6 +41,7 @@ class Evidence:
     percents_seen: tuple[float, ...]
     events: int
     fired_at: float | None = None
+    told_at: float | None = None
     zero_at: float | None = None
 
 
@@ -62,7 +65,7 @@ async def gather(handle: WorkflowHandle[Any, Any], spec: RolloutSpec) -> Evidenc
             payloads = event.activity_task_completed_event_attributes.result.payloads
             (watched,) = await DATA_CONVERTER.decode(payloads, [Watched])
             fired_at = rule_fired_at(watched, spec) or fired_at
-    return Evidence(outcome, reason, percents, len(history), fired_at, zero_at)
+    return Evidence(outcome, reason, percents, len(history), fired_at, _told_at(history), zero_at)
 
 
 def rule_fired_at(watched: Watched, spec: RolloutSpec) -> float | None:
@@ -93,7 +96,7 @@ async def _ending(handle: WorkflowHandle[Any, Any]) -> tuple[str, str, tuple[flo
     return result.outcome, "", result.percents_seen
 
 
-def _completed(history: list[HistoryEvent]) -> list[tuple[str, HistoryEvent]]:
+def _completed(history: Sequence[HistoryEvent]) -> list[tuple[str, HistoryEvent]]:
     """Activity type and completion of every activity that was completed, oldest first."""
     types: dict[int, str] = {}
     found = []
@@ -104,6 +107,13 @@ def _completed(history: list[HistoryEvent]) -> list[tuple[str, HistoryEvent]]:
             scheduled = event.activity_task_completed_event_attributes.scheduled_event_id
             found.append((types[scheduled], event))
     return found
+
+
+def _told_at(history: Sequence[HistoryEvent]) -> float | None:
+    for event in history:
+        if event.workflow_execution_signaled_event_attributes.signal_name == names.ABORT:
+            return _seconds(event)
+    return None
 
 
 def _seconds(event: HistoryEvent) -> float:

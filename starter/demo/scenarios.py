@@ -94,7 +94,7 @@ _BREAK = Act(
     percent=TURNING_POINT,
     after_s=0.0,
     before=f"at {TURNING_POINT:g} % the candidate will start to fail",
-    after=f"the candidate now fails {FAILING_SHARE:.0%} of its requests; nobody but the gate looks",
+    after=f"the candidate now fails {FAILING_SHARE * 100:g} % of its requests; nobody but the gate looks",
 )
 _ABORT = Act(
     doing=Doing.ABORT,
@@ -109,9 +109,7 @@ GOOD: Final = Scenario("good", "a healthy release goes all the way, with one app
 BAD: Final = Scenario(
     "bad", "the candidate starts failing at 25 %, the gate rolls it back", (_APPROVE, _BREAK), Phase.ROLLED_BACK
 )
-ABORT: Final = Scenario(
-    "abort", "a person stops it with the temporal command line", (_APPROVE, _ABORT), Phase.ABORTED
-)
+ABORT: Final = Scenario("abort", "a person stops it with the temporal command line", (_APPROVE, _ABORT), Phase.ABORTED)
 ALL: Final = (GOOD, BAD, ABORT)
 
 

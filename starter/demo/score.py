@@ -3,6 +3,7 @@
 Pure: made from the evidence of the run and the last report of the load.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,7 +21,8 @@ class Row:
     Attributes:
         seconds_to_zero: From the first bad response served to the proof of 0 %; None without bad responses, or when
             the traffic did not come back.
-        rule_to_zero_s: From the firing of the gate's rule to the proof of 0 %; None when no rule fired.
+        cause_to_zero_s: From the firing of the gate's rule, or from the signal to abort, to the proof of 0 %; None when
+            there was neither.
         shortfalls: Sentences; empty when everything was as promised.
     """
 
@@ -30,7 +32,7 @@ class Row:
     outcome: str
     reason: str
     seconds_to_zero: float | None
-    rule_to_zero_s: float | None
+    cause_to_zero_s: float | None
     bad_responses: int
     dropped_requests: int
     requests: int
@@ -63,41 +65,39 @@ def score(scenario: Scenario, script: Script, evidence: Evidence, load: LoadRepo
         load: The last report, taken after the late drops have been waited for.
         link: The run's page.
     """
-    to_zero = rule_to_zero = None
-    if evidence.zero_at is not None:
-        if load.first_bad_at is not None and load.first_bad_at <= evidence.zero_at:
-            to_zero = evidence.zero_at - load.first_bad_at
-        if evidence.fired_at is not None:
-            rule_to_zero = evidence.zero_at - evidence.fired_at
+    zero_at, first_bad_at = evidence.zero_at, load.first_bad_at
+    bad_before_zero = zero_at is not None and first_bad_at is not None and first_bad_at <= zero_at
     return Row(
         scenario=scenario.name,
         workflow_id=script.spec.workflow_id,
         link=link,
         outcome=evidence.outcome,
         reason=evidence.reason,
-        seconds_to_zero=to_zero,
-        rule_to_zero_s=rule_to_zero,
+        seconds_to_zero=_between(first_bad_at, zero_at) if bad_before_zero else None,
+        cause_to_zero_s=_between(evidence.fired_at or evidence.told_at, zero_at),
         bad_responses=load.bad_responses,
         dropped_requests=load.dropped_requests,
         requests=load.requests,
         history_events=evidence.events,
         percents_seen=evidence.percents_seen,
-        shortfalls=(
-            *_of_the_run(scenario, script, evidence, rule_to_zero),
-            *_of_the_visitors(load, evidence),
-        ),
+        shortfalls=(*_of_the_run(scenario, script, evidence), *_of_the_visitors(load, evidence)),
     )
 
 
-def _of_the_run(
-    scenario: Scenario, script: Script, evidence: Evidence, rule_to_zero_s: float | None
-) -> tuple[str, ...]:
+def _between(before: float | None, after: float | None) -> float | None:
+    return None if before is None or after is None else after - before
+
+
+def _of_the_run(scenario: Scenario, script: Script, evidence: Evidence) -> tuple[str, ...]:
     found = []
     if evidence.outcome != scenario.outcome:
-        found.append(f"it ended {evidence.outcome} instead of {scenario.outcome}: {evidence.reason or 'no reason given'}")
+        found.append(
+            f"it ended {evidence.outcome} instead of {scenario.outcome}: {evidence.reason or 'no reason given'}"
+        )
     wanted = scenario.percents(script.stages)
     if evidence.percents_seen != wanted:
         found.append(f"the percents proven were {_ladder(evidence.percents_seen)} instead of {_ladder(wanted)}")
+    rule_to_zero_s = _between(evidence.fired_at, evidence.zero_at)
     if rule_to_zero_s is not None and rule_to_zero_s > script.most_to_zero_s:
         found.append(
             f"0 % was proven {rule_to_zero_s:.1f} s after the rule fired, promised are {script.most_to_zero_s:g} s"
@@ -114,11 +114,18 @@ def _of_the_visitors(load: LoadReport, evidence: Evidence) -> tuple[str, ...]:
         found.append(f"{load.dropped_requests} requests were dropped: {kinds}")
     if load.skipped_requests:
         found.append(f"{load.skipped_requests} requests were never sent, too many were unanswered")
-    # The last whole second of the load lies well behind the end of the run: nothing can be on its way still.
-    seen = load.share(CANDIDATE, seconds=1)
-    if evidence.percents_seen and seen * 100 != evidence.percents_seen[-1]:
-        found.append(f"visitors saw {seen:.1%} on the candidate after the end, proven were {evidence.percents_seen[-1]:g} %")
+    if evidence.percents_seen and (seen := _percent_at_the_end(load)) != evidence.percents_seen[-1]:
+        proven = evidence.percents_seen[-1]
+        found.append(f"after the end visitors saw {seen:g} % from the candidate, proven were {proven:g} %")
     return tuple(found)
+
+
+def _percent_at_the_end(load: LoadReport) -> float:
+    """Percent of the answers that the candidate gave in the load's last whole second, well after the run's end."""
+    counts = [count for at, count in load.last_seconds if at < int(load.written_at)][-1:]
+    mine = sum(count.get(CANDIDATE, 0) for count in counts)
+    total = sum(n for count in counts for name, n in count.items() if name not in {"bad", "dropped"})
+    return 100 * mine / total if total else math.nan
 
 
 def _ladder(percents: tuple[float, ...]) -> str:

@@ -2,6 +2,7 @@
 
 import json
 import re
+import subprocess
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import yaml
 from rollout import names
 from testbed import envoy, prometheus
 from testbed.bed import CANARY, STABLE, Bed
-from testbed.parts import COMPOSE, REPOSITORY
+from testbed.parts import COMPOSE, REPOSITORY, binary
 from testbed.temporal import DYNAMIC_CONFIG
 
 FILE = REPOSITORY / "docker-compose.yml"
@@ -146,10 +147,6 @@ def test_the_image_gets_what_it_runs() -> None:
 @pytest.mark.server
 def test_envoy_itself_accepts_the_mounted_file_apart_from_its_paths(bed: Bed, tmp_path: Path) -> None:
     """Envoy's YAML is not Python's (no merge keys, for one), so Envoy must have read it."""
-    import subprocess  # noqa: PLC0415 - only here
-
-    from testbed.parts import binary  # noqa: PLC0415 - only here
-
     file = tmp_path / "envoy.yaml"
     file.write_text(envoy.TEMPLATE.read_text().replace("/etc/envoy/routes", str(bed.envoy.routes)))
     done = subprocess.run(

@@ -19,13 +19,15 @@ DEAF = [
     "import signal, time\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\nprint('here', flush=True)\ntime.sleep(60)",
 ]
 
-# Starts two children, the second from a thread that ends at once, freezes the first, says who they are, and waits.
+# Starts two children, the second from a thread that ends soon, freezes the first, says who they are, and waits.
 PARENT = f"""
 import sys, threading, time
 from pathlib import Path
 from testbed.processes import Child
 children = []
-def start(): children.append(Child.start({FOREVER!r}, log=Path(sys.argv[1])))
+def start():
+    children.append(Child.start({FOREVER!r}, log=Path(sys.argv[1])))
+    time.sleep(0.2)  # its leash is on before the thread ends
 start()
 thread = threading.Thread(target=start); thread.start(); thread.join()
 time.sleep(0.2)
@@ -57,10 +59,12 @@ def test_children_die_with_a_parent_killed_by_force_whatever_thread_started_them
         [sys.executable, "-c", PARENT, str(tmp_path / "log")], stdout=subprocess.PIPE, text=True, cwd=REPOSITORY
     )
     assert parent.stdout is not None
-    with parent.stdout as said:
-        pids = [int(word) for word in said.readline().split()]
+    try:
+        with parent.stdout as said:
+            pids = [int(word) for word in said.readline().split()]
         assert len(pids) == 2
         assert all(map(_exists, pids))
+    finally:
         parent.kill()
         parent.wait()
     wait_until(lambda: not any(map(_exists, pids)), within_s=5, what="both children are gone")

@@ -1,6 +1,6 @@
 """One server for every story."""
 
-from collections.abc import Iterator
+import asyncio
 
 import pytest
 
@@ -9,10 +9,10 @@ from tests.workflows.stories import Stories
 
 
 @pytest.fixture(scope="session")
-def stories(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stories]:
-    """Every selected story, playing."""
-    with (
-        TemporalServer(tmp_path_factory.mktemp("temporal"), ui=False, in_memory=True) as server,
-        Stories(server.address, request.session.items) as playing,
-    ):
-        yield playing
+def stories(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Stories:
+    """Every selected story, played."""
+    played = Stories(request.session.items)
+    directory = tmp_path_factory.mktemp("temporal")
+    with TemporalServer(directory, ui=False, in_memory=True) as server:
+        asyncio.run(played.play(server.address))
+    return played

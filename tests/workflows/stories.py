@@ -1,21 +1,20 @@
 """Stories: tests that play on the real clock, all of them at the same time.
 
 A rollout is mostly waiting, and its activities wait on the real clock: the server's time skipping does not skip while an
-activity runs, and a rollout is always watched by one. One test after the other would take many minutes. So every selected
-story starts when the first is asked for its outcome, each with a service of its own, and a test is asking for the
-outcome: its name, its parameters and its traceback are those of any other test.
+activity runs, and a rollout is always watched by one. One test after the other would take many minutes. So all selected
+stories are played together before the first of these tests, each with a service of its own, and a test is asking how
+its story ended: its name, its parameters and its traceback are those of any other test.
 
-Rejected: a plug-in for concurrent tests (another dependency for forty lines), and one test that gathers many (one
-failure would hide the others).
+Rejected: a plug-in for concurrent tests (another dependency for forty lines); one test that gathers many (one failure
+would hide the others); playing in a second thread meanwhile (Python before 3.11.8 mixes up two threads that format
+tracebacks: "AST constructor recursion depth mismatch").
 """
 
 import asyncio
 import functools
 import inspect
-import threading
 from collections.abc import Awaitable, Callable, Iterable
-from concurrent.futures import Future
-from typing import Concatenate, ParamSpec, Self, cast
+from typing import Concatenate, ParamSpec, cast
 
 import pytest
 from temporalio.client import Client
@@ -49,61 +48,39 @@ def story(play: Callable[Concatenate[Trials, P], Awaitable[None]]) -> Callable[.
 
 
 class Stories:
-    """Plays stories in a thread of its own, with one worker, and knows how each ended."""
+    """Plays stories with one worker, and knows how each ended."""
 
-    def __init__(self, address: str, items: Iterable[pytest.Item]) -> None:
+    def __init__(self, items: Iterable[pytest.Item]) -> None:
         """Find the stories among pytest's items; nothing is started."""
-        self._address = address
         self._plays = {item.nodeid: item for item in items if hasattr(getattr(item, "function", None), "play")}
-        self._ends: dict[str, Future[None]] = {nodeid: Future() for nodeid in self._plays}
-        self._failure: BaseException | None = None
-        self._thread = threading.Thread(target=self._run, name="stories")
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        for end in self._ends.values():
-            end.cancel()
-        self._thread.join()
+        self._ends: dict[str, BaseException | None] = {}
 
     def outcome(self, nodeid: str) -> None:
-        """Wait for a story's end; raise what it raised."""
-        self._ends[nodeid].result()
+        """Raise what a story raised, if it did."""
+        if error := self._ends[nodeid]:
+            raise error
 
-    def _run(self) -> None:
-        try:
-            asyncio.run(self._play_all())
-        except BaseException as error:
-            for end in self._ends.values():
-                if not end.done():
-                    end.set_exception(error)
-            raise
-
-    async def _play_all(self) -> None:
-        client = await connect(self._address)
+    async def play(self, address: str) -> None:
+        """Play them all, against a server."""
+        client = await connect(address)
         connections = FakeConnections()
         seats = asyncio.Semaphore(AT_ONCE)
         async with working(client, connections):
-            await asyncio.gather(*(self._play(nodeid, client, connections, seats) for nodeid in self._plays))
+            await asyncio.gather(*(self._play(nodeid, Trials(client, connections), seats) for nodeid in self._plays))
 
-    async def _play(self, nodeid: str, client: Client, connections: FakeConnections, seats: asyncio.Semaphore) -> None:
-        item, end = self._plays[nodeid], self._ends[nodeid]
-        trials = Trials(client, connections)
+    async def _play(self, nodeid: str, trials: Trials, seats: asyncio.Semaphore) -> None:
+        item = self._plays[nodeid]
         parameters = item.callspec.params if hasattr(item, "callspec") else {}
         async with seats:
-            if not end.set_running_or_notify_cancel():
-                return
             try:
                 async with asyncio.timeout(LONGEST_S):
                     await item.function.play(trials, **parameters)  # type: ignore[attr-defined]  # see `story`
-            except BaseException as error:  # noqa: BLE001 - raised again where the test asks
+            except Exception as error:  # noqa: BLE001 - raised again where the test asks
                 for trial in trials.made:
                     error.add_note(await trial.evidence())
-                end.set_exception(error)
+                self._ends[nodeid] = error
             else:
-                end.set_result(None)
+                self._ends[nodeid] = None
             finally:
                 await trials.clear_away()
 

@@ -5,7 +5,7 @@ import copy
 import itertools
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -68,12 +68,14 @@ class Trial:
         """The last run."""
         return self.started[-1]
 
-    async def start(self, *inputs: Any, type_: str = names.ROLLOUT, **options: Any) -> "Trial":
+    async def start(
+        self, *, type_: str = names.ROLLOUT, inputs: Sequence[object] | None = None, **options: Any
+    ) -> "Trial":
         """Start it, with the spec unless other inputs are given."""
         self.started.append(
             await self.client.start_workflow(
                 type_,
-                args=list(inputs) or [self.spec],
+                args=[self.spec] if inputs is None else inputs,
                 id=self.id,
                 task_queue=names.TASK_QUEUE,
                 result_type=RolloutResult,

@@ -1,0 +1,58 @@
+"""The demo's last words: a table of what happened, and every promise that was not kept."""
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from starter.demo.score import Row
+
+_LEAST_WIDTH = 110  # in a pipe nobody minds long lines, and a folded table is hard to read
+
+
+def print_table(console: Console, rows: list[Row], seconds: float) -> None:
+    """Print the table and what follows from it.
+
+    Args:
+        console: Where to.
+        rows: One a scenario, in the order of playing.
+        seconds: What the whole demo took.
+    """
+    if not console.is_terminal:
+        console.width = max(console.width, _LEAST_WIDTH)
+    console.print()
+    console.print(_table(rows))
+    for row in rows:
+        if row.reason:
+            console.print(f"{row.scenario}: {row.reason}", markup=False, soft_wrap=not console.is_terminal)
+    short = [f"{row.scenario}: {sentence}" for row in rows for sentence in row.shortfalls]
+    for sentence in short:
+        console.print(Text(f"NOT AS PROMISED  {sentence}", style="bold red"))
+    if not short:
+        console.print(Text(f"Everything as promised, in {seconds:.0f} s.", style="bold green"))
+
+
+def _table(rows: list[Row]) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+    table.add_column("scenario")
+    table.add_column("outcome")
+    table.add_column("percents proven")
+    for name in ("first bad → 0 %", "cause → 0 %", "bad", "dropped", "requests", "events"):
+        table.add_column(name, justify="right")
+    for row in rows:
+        table.add_row(
+            row.scenario,
+            Text(row.outcome, style="red" if row.shortfalls else "green"),
+            " → ".join(f"{percent:g}" for percent in row.percents_seen),
+            _seconds(row.seconds_to_zero),
+            _seconds(row.cause_to_zero_s),
+            str(row.bad_responses),
+            Text(str(row.dropped_requests), style="bold red" if row.dropped_requests else ""),
+            str(row.requests),
+            str(row.history_events),
+        )
+    return table
+
+
+def _seconds(value: float | None) -> str:
+    return "–" if value is None else f"{value:.1f} s"

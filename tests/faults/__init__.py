@@ -1,0 +1,1 @@
+"""The promises, kept while everything around a rollout dies."""

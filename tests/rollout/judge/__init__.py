@@ -1,0 +1,1 @@
+"""Evidence: what a gate makes of its samples."""
