@@ -1,33 +1,60 @@
 """What is wrong with an input, in sentences: the field, what it got, what is allowed."""
 
+import re
+from datetime import timedelta
 from typing import Any
 
 from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 
+from rollout.durations import text
 from rollout.spec import RolloutSpec
+
+Place = tuple[int | str, ...]
+
+_WORDS = {  # pydantic's words for Python's things
+    "^Value error, ": "",
+    "^Tuple ": "List ",
+    " after validation": "",
+    "valid (?:dictionary|tuple)(?: or instance of .+| or object .+)?$": "JSON object",
+}
 
 
 def complaints(error: ValidationError) -> tuple[str, ...]:
     """One sentence a mistake: `strategy.stages[0].percent: … (got 105)`."""
-    return tuple(complaint(found["loc"], found["msg"], found["type"], found["input"]) for found in error.errors())
+    return tuple(complaint(found["loc"], found["msg"], found["type"], found["input"]) for found in mistakes(error))
 
 
-def complaint(loc: tuple[int | str, ...], message: str, kind: str, got: object) -> str:
+def mistakes(error: ValidationError) -> list[ErrorDetails]:
+    """Pydantic's findings without its echoes: a list whose only item is wrong is not too short as well."""
+    found = error.errors()
+    places = [mistake["loc"] for mistake in found]
+    return [mistake for mistake in found if mistake["type"] != "too_short" or not _is_echo(mistake["loc"], places)]
+
+
+def _is_echo(loc: Place, places: list[Place]) -> bool:
+    return any(len(other) > len(loc) and other[: len(loc)] == loc for other in places)
+
+
+def complaint(loc: Place, message: str, kind: str, got: object) -> str:
     """One mistake as a sentence."""
     where = place(loc)
     if kind == "extra_forbidden":
         return f"{where}: unknown field; remove it or mend its spelling"
     if kind == "missing":
         return f"{where}: is missing"
-    shown = repr(got)
-    tail = f" (got {shown})" if len(shown) <= 60 and kind != "value_error" else ""
-    message = message.removeprefix("Value error, ")
+    shown = text(got) if isinstance(got, timedelta) else repr(got)
+    telling = kind != "value_error" or isinstance(got, str | float | int)  # our own sentences name what they are about
+    tail = f" (got {shown})" if len(shown) <= 60 and telling else ""
+    for theirs, ours in _WORDS.items():
+        message = re.sub(theirs, ours, message)
     return f"{where}: {message}{tail}" if where else message
 
 
-def place(loc: tuple[int | str, ...]) -> str:
+def place(loc: Place) -> str:
     """A pydantic location as people write it: `strategy.stages[0].percent`."""
-    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in loc).removeprefix(".")
+    parts = (f"[{part}]" if isinstance(part, int) else f".{part}" for part in loc if part != "[key]")
+    return "".join(parts).removeprefix(".")
 
 
 def read_spec(inputs: tuple[Any, ...]) -> RolloutSpec:

@@ -1,8 +1,8 @@
 """Routes: the places where traffic is split, as the user writes them. A closed union on `kind`."""
 
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from rollout.base import Name, Written
 
@@ -13,6 +13,13 @@ class ForcedHeader(Written):
     name: str = Field(default="X-Canary", pattern=r"^[A-Za-z0-9-]+$")
     candidate: str = Field(default="true", min_length=1, description="value that forces the candidate")
     stable: str = Field(default="false", min_length=1, description="value that forces stable")
+
+    @model_validator(mode="after")
+    def _two_values(self) -> Self:
+        if self.candidate == self.stable:
+            msg = f"header {self.name} cannot force both candidate and stable by the same value {self.stable!r}"
+            raise ValueError(msg)
+        return self
 
 
 class EnvoyRoute(Written):
@@ -28,6 +35,13 @@ class EnvoyRoute(Written):
     candidate: str | None = Field(default=None, description="cluster of the candidate; default `<service>-candidate`")
     stable: str | None = Field(default=None, description="cluster of stable; default `<service>-stable`")
     header: ForcedHeader | None = Field(default=None, description="forced routing, while the rollout lasts")
+
+    @model_validator(mode="after")
+    def _two_pools(self) -> Self:
+        if self.candidate_pool == self.stable_pool:
+            msg = f"candidate and stable are the same pool, {self.stable_pool}: there is nothing to split"
+            raise ValueError(msg)
+        return self
 
     @property
     def candidate_pool(self) -> str:

@@ -44,7 +44,7 @@ class NoData(Written):
 
 def _not_too_often(poll: timedelta) -> timedelta:
     if poll < timedelta(seconds=1):
-        msg = f"{text(poll)} is too often; at least 1s"
+        msg = "polls must be at least 1s apart"
         raise ValueError(msg)
     return poll
 

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 from pydantic import ValidationError
 from temporalio.client import Client, WorkflowContinuedAsNewError, WorkflowFailureError
-from temporalio.exceptions import ApplicationError, CancelledError, TerminatedError, TimeoutError
+from temporalio.exceptions import ApplicationError, CancelledError, TerminatedError
+from temporalio.exceptions import TimeoutError as TemporalTimeoutError
 
 from rollout import story
 from rollout.progress import Phase, RolloutResult
@@ -47,9 +48,11 @@ def _failed(run: Run, cause: BaseException) -> Ending:
         case CancelledError():
             where = f"{run.percent} % on the candidate" if run.percent is not None else "before any traffic was moved"
             return Ending(Exit.ABORTED, f"{run.release}: cancelled; it ended as {run.phase or 'not begun'}, {where}")
-        case TerminatedError() | TimeoutError():
+        case TerminatedError() | TemporalTimeoutError():
             how = "terminated" if isinstance(cause, TerminatedError) else "killed by a Temporal timeout"
-            return Ending(Exit.REFUSED, f"{run.release}: {how} from outside, so nothing put the traffic back; {_left(run)}")
+            return Ending(
+                Exit.REFUSED, f"{run.release}: {how} from outside, so nothing put the traffic back; {_left(run)}"
+            )
         case _:
             return Ending(Exit.REFUSED, f"{run.release}: failed: {cause}")
 

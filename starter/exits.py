@@ -29,7 +29,7 @@ class Exit(IntEnum):
     """Held or stuck, when asked not to wait."""
 
 
-class Sorry(Exception):  # noqa: N818 - it reads as what it says
+class Sorry(Exception):
     """The command cannot go on: sentences for standard error, and the exit code."""
 
     def __init__(self, *sentences: str, code: Exit = Exit.REFUSED) -> None:

@@ -65,8 +65,8 @@ def address() -> str:
 def unreachable(where: str, reason: str) -> str:
     """The sentence for a server that does not answer."""
     return (
-        f"Temporal at {where} does not answer ({reason}); is it running? TEMPORAL_ADDRESS or a profile says where it is, "
-        "and `temporal server start-dev` starts one to try things out"
+        f"Temporal at {where} does not answer ({reason}); is it running? TEMPORAL_ADDRESS or a profile says where it "
+        "is, and `temporal server start-dev` starts one to try things out"
     )
 
 

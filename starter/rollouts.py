@@ -152,7 +152,9 @@ async def _of_service(client: Client, service: str) -> list[Run]:
 
 
 async def _runs(client: Client, query: str, most: int | None) -> AsyncIterator[Run]:
-    request = ListWorkflowExecutionsRequest(namespace=client.namespace, query=query, page_size=min(most or _PAGE, _PAGE))
+    request = ListWorkflowExecutionsRequest(
+        namespace=client.namespace, query=query, page_size=min(most or _PAGE, _PAGE)
+    )
     seen = 0
     while True:
         page = await client.workflow_service.list_workflow_executions(request, retry=True, timeout=PATIENCE)

@@ -127,7 +127,7 @@ async def look(client: Client, workflow_id: str, run_id: str, before: Sight | No
     return Sight(run, status, plan, await _live(client, pending), tuple(_work(info) for info in pending), silent)
 
 
-class _Silence(Exception):  # noqa: N818 - it reads as what it says
+class _Silence(Exception):
     """Nobody answered, or not what was asked."""
 
 
@@ -149,7 +149,7 @@ async def _query(client: Client, run: Run, name: str) -> Any:  # noqa: ANN401 - 
     except WorkflowQueryFailedError as error:
         raise _Silence(f"the worker cannot answer: {error}") from error
     except RPCError as error:
-        # FAILED_PRECONDITION: "no poller seen for task queue recently"
+        # The second is the server's own "no poller seen for task queue recently".
         if error.status in NO_ANSWER or error.status is RPCStatusCode.FAILED_PRECONDITION:
             raise _Silence(NO_WORKER) from error
         raise _Silence(f"the worker cannot answer: {error.message}") from error

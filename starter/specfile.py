@@ -14,6 +14,8 @@ from typing import Any, NoReturn
 from pydantic import ValidationError
 
 from rollout.complaints import complaint, place
+from rollout.errors import Refused
+from rollout.plan import Facts, plan
 from rollout.spec import RolloutSpec
 from starter.exits import Exit, Sorry
 from starter.yamlfile import Located, Location, Unreadable, read_yaml
@@ -53,7 +55,7 @@ class BadSpec(Sorry):
 
 
 def load(source: str) -> SpecFile:
-    """Read and check a spec.
+    """Read a spec and check all that can be told without asking anybody.
 
     Args:
         source: A file's name, or `-` for standard input.
@@ -71,19 +73,27 @@ def load(source: str) -> SpecFile:
     if not isinstance(located.value, dict):
         raise BadSpec(name, [Complaint(1, "a spec is a mapping: service, environment, release, …")])
     try:
-        return SpecFile(name, located.value, RolloutSpec.model_validate(located.value))
+        spec = RolloutSpec.model_validate(located.value)
+        # What only preflight can know is taken to be in order: somebody is in every group, and somebody starts it.
+        everybody: dict[str, tuple[str, ...]] = dict.fromkeys(spec.approvals.people, ("somebody",))
+        plan(spec, Facts(people=everybody, started_by="whoever starts it"), owner=spec.workflow_id)
     except ValidationError as error:
         raise BadSpec(name, _complaints(error, located.lines)) from error
+    except Refused as error:
+        reasons = str(error).splitlines()
+        raise BadSpec(name, [Complaint(_line((), reason, located.lines), reason) for reason in reasons]) from error
+    return SpecFile(name, located.value, spec)
 
 
 def _text(source: str, name: str) -> str:
     try:
         raw = sys.stdin.buffer.read() if source == STDIN else Path(source).read_bytes()
+    except OSError as error:
+        raise Sorry(f"{name}: {error.strerror}", code=Exit.USAGE) from error
+    try:
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise BadSpec(name, [Complaint(raw.count(b"\n", 0, error.start) + 1, "this is not UTF-8 text")]) from error
-    except OSError as error:
-        raise Sorry(f"{name}: {error.strerror}", code=Exit.USAGE) from error
 
 
 def _yaml(text: str) -> Located:

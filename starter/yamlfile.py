@@ -10,7 +10,7 @@ exactly what is sent to Temporal.
 import re
 from dataclasses import dataclass, field
 from math import isfinite
-from typing import Any, ClassVar, Final
+from typing import Any, Final
 
 import yaml
 
@@ -30,7 +30,7 @@ _CORE: Final = (
 )
 
 
-class Unreadable(Exception):  # noqa: N818 - it reads as what it says
+class Unreadable(Exception):
     """The text is no spec-shaped value; carries the line, counted from 1."""
 
     def __init__(self, line: int, sentence: str) -> None:
@@ -54,7 +54,7 @@ class Located:
 class _Loader(yaml.SafeLoader):
     """Resolves plain scalars as YAML 1.2's core schema does."""
 
-    yaml_implicit_resolvers: ClassVar[dict[str, list[tuple[str, re.Pattern[str]]]]] = {}
+    yaml_implicit_resolvers = {}  # noqa: RUF012 - the base class's own name; PyYAML fills it below
 
 
 for _name, _pattern, _first in _CORE:

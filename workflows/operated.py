@@ -142,4 +142,12 @@ class Operated:
         before, self._progress = self._progress, progress
         if self._spec is not None:
             visibility.update(before, progress)
-            workflow.set_current_details(story.details(self._spec, self._plan, progress))
+            self._tell(self._spec)
+
+    def _tell(self, spec: RolloutSpec) -> None:
+        """Show where we are; the way back must not depend on finding words for it."""
+        try:
+            details = story.details(spec, self._plan, self._progress)
+        except Exception as bug:  # noqa: BLE001
+            details = f"{self._progress.phase}; there are no words for it, please report: {type(bug).__name__}: {bug}"
+        workflow.set_current_details(details)

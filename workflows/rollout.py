@@ -83,7 +83,7 @@ class Rollout(Operated):
         if self._spec is None:
             raise ApplicationError(self._complaint, type="BadInput", non_retryable=True)
         visibility.introduce(self._spec, self._progress)
-        workflow.set_current_details(story.details(self._spec, None, self._progress))
+        self._tell(self._spec)
         if info.execution_timeout or info.run_timeout:
             self._refuse(
                 "it was started with an execution or run timeout: the server would kill it without putting the traffic "
@@ -182,7 +182,10 @@ class Rollout(Operated):
     async def _drain(self, pool: str) -> None:
         handle = steps.drain(self.spec, pool)
         going_up = self._progress.stop is None
-        await self._uncancelled(lambda: handle.done() or (going_up and self._progress.stop is not None))
+        if going_up:  # a cancel still means back
+            await workflow.wait_condition(lambda: handle.done() or self._progress.stop is not None)
+        else:
+            await self._uncancelled(handle.done)
         if not handle.done():
             handle.cancel()
             return

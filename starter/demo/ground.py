@@ -59,7 +59,7 @@ class Ground:
 
     def link(self, workflow_id: str, run_id: str) -> str:
         """Address of a run's page."""
-        return f"{self.server.ui_url}/namespaces/default/workflows/{quote(workflow_id, safe='')}/{run_id}/history"
+        return f"{self.server.ui_url}/namespaces/default/workflows/{quote(workflow_id, safe='')}/{run_id}"
 
 
 def check_parts() -> None:

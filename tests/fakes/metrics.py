@@ -1,4 +1,4 @@
-"""A metrics server in memory: what it says is a function of the evaluation time, so asking later gives the same answer."""
+"""A metrics server in memory: its answer is a function of the evaluation time, so asking later gives the same."""
 
 import time
 from dataclasses import dataclass, field

@@ -1,5 +1,6 @@
 """Durations are read as people write them, and written so that they read the same."""
 
+from contextlib import suppress
 from datetime import timedelta
 
 import pytest
@@ -96,7 +97,5 @@ def test_a_duration_survives_the_wire(duration: timedelta) -> None:
 @given(st.text())
 @LIGHT
 def test_any_text_is_a_duration_or_a_sentence(written: str) -> None:
-    try:
+    with suppress(ValidationError):
         assert timedelta(0) <= DURATION.validate_python(written) <= LONGEST
-    except ValidationError as error:
-        assert error.errors()[0]["msg"]

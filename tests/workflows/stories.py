@@ -1,9 +1,9 @@
 """Stories: tests that play on the real clock, all of them at the same time.
 
-A rollout is mostly waiting, and its activities wait on the real clock: the server's time skipping does not skip while an
-activity runs, and a rollout is always watched by one. One test after the other would take many minutes. So all selected
-stories are played together before the first of these tests, each with a service of its own, and a test is asking how
-its story ended: its name, its parameters and its traceback are those of any other test.
+A rollout is mostly waiting, and its activities wait on the real clock: the server's time skipping does not skip while
+an activity runs, and a rollout is always watched by one. One test after the other would take many minutes. So all
+selected stories are played together before the first of these tests, each with a service of its own, and a test is
+asking how its story ended: its name, its parameters and its traceback are those of any other test.
 
 Rejected: a plug-in for concurrent tests (another dependency for forty lines); one test that gathers many (one failure
 would hide the others); playing in a second thread meanwhile (Python before 3.11.8 mixes up two threads that format
@@ -14,7 +14,7 @@ import asyncio
 import functools
 import inspect
 from collections.abc import Awaitable, Callable, Iterable
-from typing import Concatenate, ParamSpec, cast
+from typing import Concatenate, ParamSpec
 
 import pytest
 from temporalio.client import Client
@@ -22,7 +22,7 @@ from temporalio.worker import Worker
 
 from tests.fakes.connections import FakeConnections
 from tests.workflows.trial import STARTER, Trials
-from worker import NamedConnections, Settings, build
+from worker import Settings, build
 from workflows.converter import DATA_CONVERTER
 
 AT_ONCE = 24
@@ -93,4 +93,4 @@ async def connect(address: str) -> Client:
 def working(client: Client, connections: FakeConnections) -> Worker:
     """The product's own worker, with its default settings and connections in memory."""
     settings = Settings.model_construct()  # neither a file nor the environment is read
-    return build(client, settings, cast("NamedConnections", connections))
+    return build(client, settings, connections)

@@ -16,7 +16,7 @@ async def test_a_healthy_release_is_promoted_through_every_stage(trials: Trials)
     trial = await trials.trial(ladder(5, 25, 50, 100)).start()
     result = await trial.promoted()
     assert trial.router.percents == [5, 25, 50, 100, 100]
-    assert result.percents_seen == (5, 25, 50, 100)
+    assert list(result.percents_seen) == [5, 25, 50, 100]
     assert [record.percent for record in result.stages] == [5, 25, 50, 100]
     assert all(record.baked.total_seconds() >= 2 for record in result.stages)
     assert all(record.gates == {"errors": "healthy: 0, limit above 0.05"} for record in result.stages)
@@ -36,7 +36,7 @@ async def test_the_last_write_takes_our_mark_and_the_forced_header_off(trials: T
 
 @story
 async def test_a_canary_with_an_approval_fits_in_120_events_however_long_it_bakes(trials: Trials) -> None:
-    asks = {"approval": {}}
+    asks: dict[str, object] = {"approval": {}}
     trial_and_longer = [
         trials.trial({"stages": [stage(5, bake, **asks), stage(25, bake), stage(50, bake), stage(100, bake)]})
         for bake in ("2s", "4s")

@@ -31,6 +31,14 @@ STARTER = "temporal-cli:starter@here"
 _numbers = itertools.count(1)
 
 
+async def eventually(so: Callable[[], object], what: str) -> None:
+    """Wait until something in memory is so."""
+    deadline = time.monotonic() + PATIENCE_S
+    while not so():
+        assert time.monotonic() < deadline, f"not in time: {what}"
+        await asyncio.sleep(0.02)
+
+
 def ladder(*percents: float, bake: str = "2s", **more: Any) -> dict[str, Any]:
     """A canary strategy with one bake for every stage."""
     return {"stages": [{"percent": percent, "bake": bake, **more} for percent in percents]}
@@ -118,10 +126,7 @@ class Trial:
 
     async def until_written(self, percent: float) -> float:
         """Wait until the router has got a percent; answers when."""
-        deadline = time.monotonic() + PATIENCE_S
-        while percent not in self.router.percents:
-            assert time.monotonic() < deadline, f"{self.service}: {percent} % was not written: {self.router.percents}"
-            await asyncio.sleep(0.02)
+        await eventually(lambda: percent in self.router.percents, f"{self.service}: {percent} % is written")
         return next(each.at for each in self.router.written if each.write.percent == percent)
 
     async def details(self) -> str:
@@ -130,9 +135,10 @@ class Trial:
         return str(metadata.current_details)
 
     async def attributes(self) -> dict[str, Any]:
-        """Search attributes as the server has them."""
+        """Our search attributes as the server has them."""
         described = await self.handle.describe()
-        return {pair.key.name: pair.value for pair in described.typed_search_attributes}
+        found = {pair.key.name: pair.value for pair in described.typed_search_attributes}
+        return {name: value for name, value in found.items() if name in names.SEARCH_ATTRIBUTES}
 
     # ── how it ends ──────────────────────────────────────────────────────────────────────────────
 
@@ -193,9 +199,7 @@ class Trial:
 
     async def event_types(self) -> Counter[str]:
         """How many events of each type there are, without workflow tasks: those depend on how busy the machine is."""
-        found = Counter(
-            EventType.Name(event.event_type).removeprefix("EVENT_TYPE_") for event in await self.events()
-        )
+        found = Counter(EventType.Name(event.event_type).removeprefix("EVENT_TYPE_") for event in await self.events())
         return Counter({name: count for name, count in found.items() if not name.startswith("WORKFLOW_TASK")})
 
     async def evidence(self) -> str:
@@ -251,7 +255,6 @@ class Trials:
         made = Trial(self.client, self.connections, service, copy.deepcopy(whole), routers, metrics)
         self.made.append(made)
         return made
-
 
     async def clear_away(self) -> None:
         """Terminate what a story has left running."""

@@ -1,0 +1,99 @@
+"""`sluice`: the command line. Everything it does, the plain Temporal CLI can do too; this only makes it nicer.
+
+One file a group of commands; this one joins them and turns every end into an exit code and a sentence. Nobody who types
+a command gets a traceback: a bug of ours says its name and place in one line.
+"""
+
+import sys
+import traceback
+from io import TextIOWrapper
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from starter import looking, setting_up, specs, starting, telling
+from starter.exits import Exit, Sorry
+from starter.options import JsonOption
+from starter.printing import say, to_person
+
+_ABOUT = """Progressive delivery as durable Temporal workflows.
+
+The server is found as by the Temporal CLI: its profile file and TEMPORAL_* variables. Exit codes: 0 promoted or done, 1
+refused or failed, 2 usage, 10 rolled back, 11 aborted, 12 rejected or expired, 13 held or stuck when asked not to wait.
+"""
+INTERRUPTED = 130
+
+
+def application() -> typer.Typer:
+    """The commands; help with colours and frames for a person only."""
+    app = typer.Typer(
+        name="sluice",
+        help=_ABOUT,
+        add_completion=True,
+        rich_markup_mode="rich" if to_person() else None,
+        pretty_exceptions_enable=False,
+    )
+    for group in (specs, starting, looking, telling, setting_up):
+        group.add(app)
+    app.command()(demo)
+    return app
+
+
+def demo(
+    *,
+    scenario: Annotated[str, typer.Option("--scenario", help="good, bad, abort or all.")] = "all",
+    as_json: JsonOption = False,
+    keep: Annotated[
+        bool, typer.Option("--keep", help="Leave everything running until Ctrl-C, to look around.")
+    ] = False,
+) -> int:
+    """Play real rollouts on this machine.
+
+    One is promoted, one is rolled back because its candidate starts to fail, one is aborted by a person.
+    """
+    # Imported here: it brings the whole test bed, which an installation without the extra `testbed` does not have.
+    try:
+        from starter import demo as play  # noqa: PLC0415
+    except ModuleNotFoundError as error:
+        raise Sorry(f"the demo needs {error.name}; install sluice[testbed], or run `make demo` in a clone") from error
+
+    return play.run_demo(scenario=scenario, as_json=as_json, keep=keep)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command.
+
+    Args:
+        arguments: Without the program's name; those of the process by default.
+
+    Returns:
+        The exit code.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a terminal that has no arrows shall not end in a traceback
+    try:
+        wanted = sys.argv[1:] if arguments is None else arguments
+        return int(application()(wanted or ["--help"], prog_name="sluice", standalone_mode=False) or 0)
+    except Sorry as sorry:
+        say(str(sorry), "red")
+        return sorry.code
+    except typer.TyperException as error:
+        context = getattr(error, "ctx", None)
+        say(f"{error.format_message()} See `{context.command_path if context else 'sluice'} --help`.", "red")
+        return Exit.USAGE
+    except (KeyboardInterrupt, typer.Abort):
+        return INTERRUPTED
+    except BrokenPipeError:
+        sys.stderr.close()  # `sluice list | head`: nobody reads on, and that is fine
+        return Exit.OK
+    except Exception as bug:  # noqa: BLE001 - a person typed a command; the sentence must reach them
+        last = traceback.extract_tb(bug.__traceback__)[-1]
+        place = f"{Path(last.filename).name}:{last.lineno}"
+        say(f"internal error, please report it: {type(bug).__name__}: {bug} ({place})", "bold red")
+        return Exit.REFUSED
+
+
+if __name__ == "__main__":
+    sys.exit(main())

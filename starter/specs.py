@@ -1,0 +1,116 @@
+"""`validate`, `schema`, `plan`: everything that can be said about a spec without a server."""
+
+from typing import Any
+
+import typer
+
+from rollout.base import percent_text
+from rollout.durations import text
+from rollout.plan import PlannedStage, shortest, stages
+from rollout.spec import RolloutSpec
+from starter.exits import Exit
+from starter.options import JsonOption, SpecArgument
+from starter.printing import fields, show, show_json, table, words
+from starter.specfile import BadSpec, load
+
+DIALECT = "https://json-schema.org/draft/2020-12/schema"
+
+
+def validate(source: SpecArgument, *, as_json: JsonOption = False) -> Exit:
+    """Check a spec: every mistake, with its line.
+
+    Exits with 1 if there is one.
+    """
+    try:
+        file = load(source)
+    except BadSpec as error:
+        if not as_json:
+            raise
+        found = [{"line": found.line, "sentence": found.sentence} for found in error.complaints]
+        show_json({"valid": False, "complaints": found})
+        return error.code
+    if as_json:
+        show_json({"valid": True, "workflow_id": file.spec.workflow_id, "spec": file.written})
+    else:
+        show(words(f"{file.name}: ok"), words(_summary(file.spec)))
+    return Exit.OK
+
+
+def schema() -> Exit:
+    """Print the JSON Schema of a spec, for editors."""
+    show_json(spec_schema())
+    return Exit.OK
+
+
+def show_plan(source: SpecArgument, *, as_json: JsonOption = False) -> Exit:
+    """Show what a spec would do.
+
+    Stages, bakes, gates, approvals and the least time it takes; asks no server.
+    """
+    spec = load(source).spec
+    if as_json:
+        show_json(_plan_object(spec))
+        return Exit.OK
+    rungs = table("STAGE", "PERCENT", "BAKE", "GATES", "APPROVAL")
+    for stage in stages(spec):
+        gates = ", ".join(stage.gates) or "none"
+        rungs.add_row(
+            words(stage.title), percent_text(stage.percent), text(stage.bake), words(gates), words(_approval(stage))
+        )
+    rest = fields()
+    for route in spec.routes:
+        rest.add_row("route", words(str(route)))
+    for name, gate in spec.gates.items():
+        rest.add_row("gate", words(f"{name}: bad when {gate.limit}, then {gate.on_breach}"))
+    rest.add_row("shortest", words(_least(spec)))
+    rest.add_row("longest", words(f"{text(spec.policy.max_duration)}, then it goes back"))
+    show(words(_summary(spec)), rungs, rest)
+    return Exit.OK
+
+
+def spec_schema() -> dict[str, Any]:
+    """The JSON Schema of a spec, draft 2020-12."""
+    return {"$schema": DIALECT, **RolloutSpec.model_json_schema(by_alias=True)}
+
+
+def _summary(spec: RolloutSpec) -> str:
+    ladder = " → ".join(percent_text(stage.percent) for stage in stages(spec))
+    release = f"{spec.service} {spec.release.stable} → {spec.release.candidate} in {spec.environment}"
+    return f"{release}: {spec.strategy.kind} {ladder} on {' and '.join(map(str, spec.routes))}"
+
+
+def _approval(stage: PlannedStage) -> str:
+    if stage.approval is None:
+        return ""
+    who = " or ".join(stage.approval.from_) or "anybody"
+    when = "before" if stage.approval.before else "after the bake"
+    return f"{who}, {when}, within {text(stage.approval.within)}, else {stage.approval.then}"
+
+
+def _least(spec: RolloutSpec) -> str:
+    asking = sum(1 for stage in stages(spec) if stage.approval)
+    people = f", and {asking} approval{'s' if asking > 1 else ''}" if asking else ""
+    return f"{text(shortest(stages(spec)))} of bakes{people}"
+
+
+def _plan_object(spec: RolloutSpec) -> dict[str, Any]:
+    return {
+        "workflow_id": spec.workflow_id,
+        "service": spec.service,
+        "environment": spec.environment,
+        "candidate": spec.release.candidate,
+        "stable": spec.release.stable,
+        "strategy": spec.strategy.kind,
+        "stages": [stage.model_dump(mode="json", by_alias=True) for stage in stages(spec)],
+        "routes": [str(route) for route in spec.routes],
+        "gates": {name: gate.limit for name, gate in spec.gates.items()},
+        "shortest_s": shortest(stages(spec)).total_seconds(),
+        "longest_s": spec.policy.max_duration.total_seconds(),
+    }
+
+
+def add(app: typer.Typer) -> None:
+    """Give the application these commands."""
+    app.command()(validate)
+    app.command()(schema)
+    app.command("plan")(show_plan)

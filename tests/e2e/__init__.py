@@ -1,0 +1,1 @@
+"""Whole rollouts, as people run them."""

@@ -1,0 +1,403 @@
+"""A spec that parses can be planned; one that does not is answered with the sentence that helps."""
+
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import UTC, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rollout.complaints import read_spec
+from rollout.spec import RolloutSpec
+from tests.rollout.given import ARTICLE, LIGHT, ladder, spec, written
+
+ONE_LIMIT = "a threshold gate needs one of `above` and `below` (or a query that ends in `> number` or `< number`)"
+EXAMPLES = "write a duration such as 90s, 5m, 1h30m, PT5M or a number of seconds"
+ROUTE = {"kind": "envoy", "connection": "edge-1", "service": "checkout"}
+GATE = {"query": "x", "above": 1}
+
+
+def complaints(whole: object) -> list[str]:
+    with pytest.raises(ValueError, match=r"^the spec is not valid:\n") as refused:
+        read_spec((whole,))
+    return str(refused.value).splitlines()[1:]
+
+
+def stages(*wanted: dict[str, Any], **changes: Any) -> dict[str, Any]:
+    """A spec without gates, so that only its ladder can be wrong."""
+    return written(strategy=ladder(*wanted), gates={}, **changes)
+
+
+def route(**fields: Any) -> dict[str, Any]:
+    return written(routes=[ROUTE | fields])
+
+
+def one_gate(**fields: Any) -> dict[str, Any]:
+    return written(strategy=None, gates={"errors": GATE | fields})
+
+
+# ── What a spec means ───────────────────────────────────────────────────────────────────────────
+
+
+def test_the_least_spec_is_the_usual_ladder_on_one_route() -> None:
+    least = spec(strategy=None, gates=None, approvals=None)
+    assert [stage.percent for stage in least.strategy.stages] == [5, 25, 50, 100]
+    assert [stage.title for stage in least.strategy.stages] == ["5 %", "25 %", "50 %", "100 %"]
+    assert least.workflow_id == "rollout:prod/checkout"
+
+
+def test_the_defaults_are_the_documented_ones() -> None:
+    policy = spec().policy
+    assert policy.model_dump(mode="json", by_alias=True) == {
+        "poll": "PT5S",
+        "no_data": {"hold": "PT5M", "then": "rollback"},
+        "drift": "hold",
+        "max_duration": "P1D",
+        "prove_within": "PT10S",
+        "drain": "PT30S",
+        "alarm_after": "PT1M",
+    }
+    approval = spec().strategy.stages[0].approval
+    assert approval is not None
+    assert (approval.then, approval.before) == ("rollback", False)
+
+
+def test_a_stage_watches_all_gates_unless_it_names_some() -> None:
+    wanted = spec()
+    assert [list(wanted.gates_of(stage)) for stage in wanted.strategy.stages] == [
+        ["errors", "conversion"],
+        ["errors", "conversion"],
+        ["errors"],
+    ]
+
+
+def test_a_standing_gate_is_watched_also_where_it_is_not_named() -> None:
+    wanted = spec(
+        strategy=ladder({"percent": 5, "gates": ["errors"]}, {"percent": 100, "gates": []}),
+        gates={"errors": GATE, "pods": GATE | {"standing": True}},
+    )
+    assert [list(wanted.gates_of(stage)) for stage in wanted.strategy.stages] == [["errors", "pods"], ["pods"]]
+
+
+def test_a_pasted_alerting_rule_is_a_gate() -> None:
+    pasted = spec(strategy=None, gates={"errors": {"query": f"{ARTICLE} > 0.05", "for": "2m"}}).gates["errors"]
+    assert (pasted.query, pasted.above, pasted.for_) == (ARTICLE, 0.05, timedelta(minutes=2))
+
+
+def test_the_pools_are_named_after_the_service_unless_they_are_named() -> None:
+    assert [(r.candidate_pool, r.stable_pool) for r in spec().routes] == [("checkout-candidate", "checkout-stable")]
+    named = spec(routes=[ROUTE | {"candidate": "new", "stable": "old"}]).routes[0]
+    assert (named.candidate_pool, named.stable_pool) == ("new", "old")
+    assert str(named) == "envoy edge-1/checkout"
+
+
+# ── Unknown, missing, of the wrong kind ─────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("whole", "where"),
+    [
+        (written(servce="checkout"), "servce"),
+        (written(release={"candidate": "2", "stable": "1", "sha": "9f8d"}), "release.sha"),
+        (written(strategy={"kind": "canary", "steps": []}), "strategy.steps"),
+        (stages({"percent": 100, "wait": "5m"}), "strategy.stages[0].wait"),
+        (stages({"percent": 100, "approval": {"by": ["qa"]}}), "strategy.stages[0].approval.by"),
+        (route(weight=3), "routes[0].weight"),
+        (route(header={"value": "x"}), "routes[0].header.value"),
+        (one_gate(conection="prometheus"), "gates.errors.conection"),
+        (written(approvals={"person": ["qa"]}), "approvals.person"),
+        (written(policy={"pol": "5s"}), "policy.pol"),
+        (written(policy={"no_data": {"wait": "5m"}}), "policy.no_data.wait"),
+    ],
+)
+def test_an_unknown_field_is_refused_at_every_level(whole: dict[str, Any], where: str) -> None:
+    assert complaints(whole) == [f"{where}: unknown field; remove it or mend its spelling"]
+
+
+def test_everything_that_is_missing_is_named_at_once() -> None:
+    assert complaints({}) == [
+        "service: is missing",
+        "environment: is missing",
+        "release: is missing",
+        "routes: is missing",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("whole", "sentence"),
+    [
+        (route(kind="nginx"), "routes[0].kind: Input should be 'envoy' (got 'nginx')"),
+        (written(strategy={"kind": "blue-green"}), "strategy.kind: Input should be 'canary' (got 'blue-green')"),
+        (one_gate(kind="latency"), "gates.errors.kind: Input should be 'threshold' (got 'latency')"),
+        (one_gate(on_breach="ignore"), "gates.errors.on_breach: Input should be 'rollback' or 'hold' (got 'ignore')"),
+        (written(schema=2), "schema: Input should be 1 (got 2)"),
+        (written(policy={"drift": "adopt"}), "policy.drift: Input should be 'hold' or 'reassert' (got 'adopt')"),
+        (
+            written(policy={"no_data": {"then": "pass"}}),
+            "policy.no_data.then: Input should be 'rollback' or 'hold' (got 'pass')",
+        ),
+        (written(strategy="canary"), "strategy: Input should be a JSON object (got 'canary')"),
+        (written(gates=["errors"]), "gates: Input should be a JSON object (got ['errors'])"),
+        (
+            written(service="check out"),
+            "service: String should match pattern '^[A-Za-z0-9][A-Za-z0-9._-]*$' (got 'check out')",
+        ),
+        (
+            written(environment="prod/eu"),
+            "environment: String should match pattern '^[A-Za-z0-9][A-Za-z0-9._-]*$' (got 'prod/eu')",
+        ),
+        (
+            written(strategy=None, gates={"a/b": GATE}),
+            "gates.a/b: String should match pattern '^[A-Za-z0-9][A-Za-z0-9 ._-]*$' (got 'a/b')",
+        ),
+        (
+            one_gate(above=None),
+            f"gates.errors: {ONE_LIMIT}",
+        ),
+    ],
+)
+def test_a_wrong_value_is_shown_with_what_is_allowed(whole: dict[str, Any], sentence: str) -> None:
+    assert complaints(whole) == [sentence]
+
+
+# ── The ladder ──────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("whole", "sentence"),
+    [
+        (
+            stages({"percent": 25}, {"percent": 25, "name": "again"}, {"percent": 100}),
+            "strategy: percents must strictly rise: 25 % comes after 25 %",
+        ),
+        (
+            stages({"percent": 25}, {"percent": 5}, {"percent": 100}),
+            "strategy: percents must strictly rise: 5 % comes after 25 %",
+        ),
+        (stages({"percent": 5}, {"percent": 50}), "strategy: the last stage must be 100 %, not 50 %"),
+        (stages(), "strategy.stages: List should have at least 1 item, not 0 (got [])"),
+        (
+            stages(*({"percent": index + 1} for index in range(51))),
+            "strategy.stages: List should have at most 50 items, not 51",
+        ),
+        (
+            stages({"percent": 5, "name": "half"}, {"percent": 100, "name": "half"}),
+            "strategy: stage names must differ: half is there twice",
+        ),
+    ],
+)
+def test_a_ladder_rises_to_the_end(whole: dict[str, Any], sentence: str) -> None:
+    assert complaints(whole) == [sentence]
+
+
+@pytest.mark.parametrize(
+    ("percent", "sentence"),
+    [
+        (0, "Input should be greater than 0 (got 0)"),
+        (-5, "Input should be greater than or equal to 0 (got -5)"),
+        (105, "Input should be less than or equal to 100 (got 105)"),
+        (0.125, "use at most two decimals (got 0.125)"),
+        (5e-9, "use at most two decimals (got 5e-09)"),
+        (99.999999, "use at most two decimals (got 99.999999)"),
+        ("5%", "Input should be a valid number, unable to parse string as a number (got '5%')"),
+    ],
+)
+def test_a_percent_is_above_0_up_to_100_in_steps_of_a_hundredth(percent: object, sentence: str) -> None:
+    first, *others = complaints(stages({"percent": percent}, {"percent": 100, "name": "all"}))
+    assert first == f"strategy.stages[0].percent: {sentence}"
+    assert others == []
+
+
+@given(st.integers(1, 10_000))
+@LIGHT
+def test_every_hundredth_of_a_percent_can_be_written(hundredths: int) -> None:
+    percent = hundredths / 100
+    below = [] if percent == 100 else [{"percent": percent, "name": "low"}]
+    assert spec(strategy=ladder(*below, {"percent": 100, "bake": "1h"})).strategy.stages[0].percent == percent
+
+
+@pytest.mark.parametrize("bake", ["0s", "9.999s"])
+def test_a_bake_in_which_a_gate_could_see_nothing_is_refused(bake: str) -> None:
+    shown = "0s" if bake == "0s" else "9.999s"
+    assert complaints(written(strategy=ladder({"percent": 100, "bake": bake}))) == [
+        f"strategy.stages[0] (100 %).bake: {shown} is shorter than two polls of 5s: it could see nothing"
+    ]
+
+
+def test_a_bake_without_gates_may_be_as_short_as_one_likes() -> None:
+    assert spec(strategy=ladder({"percent": 100, "bake": 0}), gates=None).strategy.stages[0].bake == timedelta(0)
+
+
+@pytest.mark.parametrize(
+    ("whole", "sentence"),
+    [
+        (
+            stages({"percent": 100, "bake": "long"}),
+            f"strategy.stages[0].bake: {EXAMPLES} (got 'long')",
+        ),
+        (written(policy={"poll": "0.5s"}), "policy.poll: polls must be at least 1s apart (got '0.5s')"),
+        (
+            written(policy={"max_duration": "400d"}),
+            "policy.max_duration: Input should be less than or equal to 365 days (got 400d)",
+        ),
+    ],
+)
+def test_a_time_that_makes_no_sense_is_refused(whole: dict[str, Any], sentence: str) -> None:
+    assert complaints(whole) == [sentence]
+
+
+# ── Names that refer to each other ──────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("whole", "sentence"),
+    [
+        (
+            written(strategy=ladder({"percent": 100, "name": "all", "gates": ["erors"]})),
+            "strategy.stages[0] (all).gates: 'erors' is not one of gates: conversion, errors",
+        ),
+        (
+            stages({"percent": 100, "gates": ["errors"]}),
+            "strategy.stages[0] (100 %).gates: 'errors' is not one of gates: none are defined",
+        ),
+        (
+            written(strategy=ladder({"percent": 100, "gates": ["errors"]})),
+            "gates.conversion is watched by no stage: name it in a stage's `gates`, or set `standing: true`",
+        ),
+        (
+            stages({"percent": 100, "approval": {"from": ["sre"]}}),
+            "strategy.stages[0] (100 %).approval.from: 'sre' is not one of approvals.people: qa",
+        ),
+        (
+            stages({"percent": 100, "approval": {"from": ["sre"]}}, approvals={}),
+            "strategy.stages[0] (100 %).approval.from: 'sre' is not one of approvals.people: none are defined",
+        ),
+        (written(routes=[ROUTE, ROUTE]), "routes name envoy edge-1/checkout twice"),
+        (written(routes=[]), "routes: List should have at least 1 item, not 0 (got [])"),
+        (
+            route(candidate="web", stable="web"),
+            "routes[0]: candidate and stable are the same pool, web: there is nothing to split",
+        ),
+        (
+            route(header={"candidate": "yes", "stable": "yes"}),
+            "routes[0].header: header X-Canary cannot force both candidate and stable by the same value 'yes'",
+        ),
+    ],
+)
+def test_a_name_that_leads_nowhere_is_refused(whole: dict[str, Any], sentence: str) -> None:
+    assert complaints(whole) == [sentence]
+
+
+def test_every_mistake_is_told_at_once_and_none_twice() -> None:
+    both = written(service=None, policy={"poll": "never"}, routes=[ROUTE | {"weight": 3}])
+    assert [sentence.split(":")[0] for sentence in complaints(both)] == ["service", "routes[0].weight", "policy.poll"]
+
+
+# ── Whatever a workflow may be started with ─────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    ("inputs", "sentence"),
+    [
+        ((), "a rollout needs exactly one input, the spec as a JSON object, but none was given"),
+        ((None,), "a rollout needs exactly one input, the spec as a JSON object, but none was given"),
+        ((written(), 1), "a rollout needs exactly one input, the spec as a JSON object, but 2 were given"),
+        ((1,), "the spec must be a JSON object, not '1'"),
+        (([],), "the spec must be a JSON object, not '[]'"),
+        (("schema: 1\nservice: checkout",), "the spec must be a JSON object, not 'schema: 1\\nservice: checkout'"),
+        (("x" * 5000,), f"the spec must be a JSON object, not '{'x' * 60}'"),
+    ],
+)
+def test_an_input_that_is_no_spec_is_answered_with_a_sentence(inputs: tuple[object, ...], sentence: str) -> None:
+    with pytest.raises(ValueError, match=r"^(a rollout needs|the spec must be)") as refused:
+        read_spec(inputs)
+    assert str(refused.value) == sentence
+
+
+json_values: st.SearchStrategy[Any] = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=6,
+)
+
+
+@given(st.sampled_from(sorted(written(policy={}, schema=1, requested_by="ana"))), json_values)
+@LIGHT
+def test_no_value_of_any_field_gets_past_the_reader(field: str, value: object) -> None:
+    with suppress(ValueError):  # and nothing else: anything else would leave the workflow stuck
+        read_spec((written() | {field: value},))
+
+
+# ── Reading and writing ─────────────────────────────────────────────────────────────────────────
+
+labels = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,20}", fullmatch=True)
+durations = st.timedeltas(min_value=timedelta(seconds=10), max_value=timedelta(days=3))
+optional: Callable[..., st.SearchStrategy[dict[str, Any]]] = lambda **fields: st.fixed_dictionaries(  # noqa: E731
+    {}, optional=fields
+)
+versions = st.text(min_size=1, max_size=20)
+gates = st.fixed_dictionaries(
+    {"query": st.text(min_size=1, max_size=20), "above": st.floats(allow_nan=False, allow_infinity=False)},
+    optional={"for": durations, "on_breach": st.sampled_from(["rollback", "hold"]), "standing": st.booleans()},
+)
+
+
+@st.composite
+def written_specs(draw: st.DrawFn) -> dict[str, Any]:
+    """Any spec that is right."""
+    named = draw(st.dictionaries(labels, gates, max_size=3))
+    groups = draw(st.lists(labels, unique=True, max_size=2))
+    asked = optional(
+        **({"from": st.lists(st.sampled_from(groups), unique=True)} if groups else {}),
+        within=durations,
+        then=st.sampled_from(["rollback", "hold"]),
+        before=st.booleans(),
+    )
+    below = sorted(draw(st.sets(st.integers(1, 9_999), max_size=4)))
+    rungs = [
+        {"percent": hundredths / 100, "bake": draw(durations)} | draw(optional(approval=asked))
+        for hundredths in (*below, 10_000)
+    ]
+    policy = optional(
+        poll=st.timedeltas(min_value=timedelta(seconds=1), max_value=timedelta(seconds=5)),
+        no_data=optional(hold=durations, then=st.sampled_from(["rollback", "hold"])),
+        drift=st.sampled_from(["hold", "reassert"]),
+        max_duration=durations,
+    )
+    header = {"name": "X-Canary", "candidate": "yes", "stable": "no"}
+    return {
+        "service": draw(labels),
+        "environment": draw(labels),
+        "release": {"candidate": draw(versions), "stable": draw(versions)}
+        | draw(optional(commit=st.text(max_size=40), committed_at=st.datetimes(timezones=st.just(UTC)))),
+        "strategy": ladder(*rungs),
+        "routes": [
+            {"connection": place, "service": "web"} | draw(st.sampled_from([{}, {"header": header}]))
+            for place in draw(st.lists(labels, min_size=1, max_size=3, unique=True))
+        ],
+        "gates": named,
+        "approvals": {"people": groups, "four_eyes": draw(st.booleans())},
+        "policy": draw(policy),
+    } | draw(optional(requested_by=st.text(max_size=20)))
+
+
+@given(written_specs())
+@LIGHT
+def test_a_spec_that_is_rendered_and_read_is_the_same_spec(whole: dict[str, Any]) -> None:
+    there = RolloutSpec.model_validate(whole)
+    rendered = there.model_dump(by_alias=True, mode="json")
+    back = RolloutSpec.model_validate(rendered)
+    assert back == there
+    assert back.model_dump(by_alias=True, mode="json") == rendered
+    assert RolloutSpec.model_validate_json(there.model_dump_json()) == there
+
+
+@given(written_specs())
+@LIGHT
+def test_the_percents_of_every_spec_rise_strictly_and_end_at_100(whole: dict[str, Any]) -> None:
+    percents = [stage.percent for stage in RolloutSpec.model_validate(whole).strategy.stages]
+    assert percents == sorted(set(percents))
+    assert percents[0] > 0
+    assert percents[-1] == 100

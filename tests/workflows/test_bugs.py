@@ -1,0 +1,56 @@
+"""A bug of ours must not leave users at 25 %."""
+
+from datetime import datetime
+
+import pytest
+
+from rollout import decide as deciding
+from rollout import names
+from rollout import story as telling
+from rollout.decide import Decision
+from rollout.plan import Plan
+from rollout.progress import Phase, Progress
+from rollout.spec import RolloutSpec
+from tests.workflows.stories import story
+from tests.workflows.trial import Trials, ladder
+
+# The workflow takes these functions from our own modules, which its sandbox passes through. Every rollout that starts
+# meanwhile gets the poisoned ones, so they do harm to nobody but the one who asks for it.
+POISONED = "poisoned"
+
+
+@story
+async def test_a_bug_in_a_decision_still_brings_the_traffic_back(trials: Trials) -> None:
+    right = deciding.decide
+
+    def wrong(plan: Plan, progress: Progress, now: datetime) -> Decision:
+        if plan.started_by == POISONED and progress.percent == 25 and progress.arrived:
+            raise KeyError("no such thing")
+        return right(plan, progress, now)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(deciding, "decide", wrong)
+        trial = trials.trial(ladder(5, 25, 100), requested_by=POISONED)
+        await trial.start()
+        result = await trial.went_back(Phase.ROLLED_BACK)
+    assert result.reason == "internal error, please report it: KeyError: 'no such thing'"
+    assert trial.router.percents == [5, 25, 0]
+
+
+@story
+async def test_a_bug_in_the_words_does_not_keep_the_traffic_from_coming_back(trials: Trials) -> None:
+    right = telling.details
+    trial = trials.trial()
+
+    def wrong(spec: RolloutSpec, plan: Plan | None, progress: Progress) -> str:
+        if spec.service == trial.service and progress.phase is not Phase.PREFLIGHT:
+            raise TypeError("no words")
+        return right(spec, plan, progress)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(telling, "details", wrong)
+        await trial.start()
+        await trial.until_written(5)
+        await trial.signal(names.ABORT)
+        await trial.went_back(Phase.ABORTED)
+    assert trial.router.percents == [5, 0]
