@@ -36,7 +36,7 @@ def read_command(arguments: tuple[Any, ...]) -> tuple[Command, str | None]:
                 return Command.model_validate(fields), None
             except ValidationError as error:
                 first = error.errors()[0]
-                field = ".".join(str(part) for part in first["loc"])
+                field = ".".join(str(part) for part in first["loc"])[:40]
                 return Command(), f"{field}: {first['msg']}; known are by, comment, stage"
         case (other,):
             return Command(), f'a JSON object such as {{"by": "ana"}} is wanted, not {str(other)[:40]!r}'

@@ -4,11 +4,13 @@ One file a group of commands; this one joins them and turns every end into an ex
 a command gets a traceback: a bug of ours says its name and place in one line.
 """
 
+import os
 import sys
 import traceback
+from contextlib import suppress
 from io import TextIOWrapper
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -61,11 +63,22 @@ def demo(
     return play.run_demo(scenario=scenario, as_json=as_json, keep=keep)
 
 
-def main(arguments: list[str] | None = None) -> int:
+def main() -> NoReturn:
+    """Run the command that was typed, and leave with its exit code."""
+    code = run(sys.argv[1:])
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):
+            stream.flush()
+    # Not sys.exit: in one run of ten the Temporal SDK's threads still touch Python while it finalizes, and it dies of
+    # SIGABRT or SIGSEGV after everything was done and said. A script must be able to trust the exit code.
+    os._exit(code)
+
+
+def run(arguments: list[str]) -> int:
     """Run one command.
 
     Args:
-        arguments: Without the program's name; those of the process by default.
+        arguments: Without the program's name; none is a cry for help.
 
     Returns:
         The exit code.
@@ -74,8 +87,7 @@ def main(arguments: list[str] | None = None) -> int:
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a terminal that has no arrows shall not end in a traceback
     try:
-        wanted = sys.argv[1:] if arguments is None else arguments
-        return int(application()(wanted or ["--help"], prog_name="sluice", standalone_mode=False) or 0)
+        return int(application()(arguments or ["--help"], prog_name="sluice", standalone_mode=False) or 0)
     except Sorry as sorry:
         say(str(sorry), "red")
         return sorry.code
@@ -86,14 +98,9 @@ def main(arguments: list[str] | None = None) -> int:
     except (KeyboardInterrupt, typer.Abort):
         return INTERRUPTED
     except BrokenPipeError:
-        sys.stderr.close()  # `sluice list | head`: nobody reads on, and that is fine
-        return Exit.OK
+        return Exit.OK  # `sluice list | head`: nobody reads on, and that is fine
     except Exception as bug:  # noqa: BLE001 - a person typed a command; the sentence must reach them
         last = traceback.extract_tb(bug.__traceback__)[-1]
         place = f"{Path(last.filename).name}:{last.lineno}"
         say(f"internal error, please report it: {type(bug).__name__}: {bug} ({place})", "bold red")
         return Exit.REFUSED
-
-
-if __name__ == "__main__":
-    sys.exit(main())

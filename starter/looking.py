@@ -77,7 +77,7 @@ def status(
 
     sight, end = reach(job)
     if sight.silent and sight.run.open:
-        say(sight.silent, "yellow")
+        say(f"{sight.silent}; this is what the server last heard", "yellow")
     if as_json:
         show_json((sight.status or _stand_in(sight, end)).model_dump(mode="json"))
     else:
@@ -98,8 +98,9 @@ def watch(
 ) -> Exit:
     """Follow a rollout to its end.
 
-    Exits with 0 promoted, 10 rolled back, 11 aborted, 12 rejected or expired, 1 refused or ended from outside. Survives restarts of the server and of workers. With --no-wait a rollout that is held or stuck ends it with 13.
-    Ctrl-C ends the watching only, never the rollout.
+    Exits with 0 promoted, 10 rolled back, 11 aborted, 12 rejected or expired, 1 refused or ended from outside, and
+    with --no-wait 13 as soon as it is held or stuck. Survives restarts of the server and of workers. Ctrl-C ends the
+    watching only, never the rollout.
     """
 
     async def job(client: Client) -> Exit:

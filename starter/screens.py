@@ -93,7 +93,8 @@ def screen(sight: Sight, now: datetime) -> RenderableType:
     if sight.status and sight.status.reason:
         parts.append(words(sight.status.reason, phase_style(phase)))
     parts += _troubles(sight)
-    parts.append(words(f"stop it: sluice abort {sight.run.workflow_id}", "dim"))
+    if sight.run.open:
+        parts.append(words(f"stop it: sluice abort {sight.run.workflow_id}", "dim"))
     return Group(*parts)
 
 
@@ -102,7 +103,6 @@ def change(sight: Sight) -> tuple[object, ...]:
     status = sight.status
     bake = status.bake if status and status.phase is Phase.BAKING else None
     return (
-        sight.run.state,
         sight.phase,
         sight.percent,
         status.stage if status else None,

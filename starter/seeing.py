@@ -26,10 +26,10 @@ from rollout.status import RolloutStatus
 from starter.reaching import NO_ANSWER, PATIENCE
 from starter.rollouts import Run, record
 
-NO_WORKER = "no worker is answering; this is what the server last heard"
+NO_WORKER = "no worker is answering"
 PAUSED = (
-    "somebody paused the run in Temporal: no worker may act or answer, also on an abort, while timers go on; "
-    "let it go on with `temporal workflow unpause`"
+    "somebody paused the run in Temporal, where no worker may act or answer, also on an abort, while timers go on; end "
+    "that with `temporal workflow unpause`"
 )
 
 

@@ -70,6 +70,8 @@ def load(source: str) -> SpecFile:
         located = _json(text) if name.endswith(".json") else _yaml(text)
     except Unreadable as error:
         raise BadSpec(name, [Complaint(error.line, str(error))]) from error
+    except RecursionError as error:
+        raise BadSpec(name, [Complaint(1, "it is nested too deeply")]) from error
     if not isinstance(located.value, dict):
         raise BadSpec(name, [Complaint(1, "a spec is a mapping: service, environment, release, …")])
     try:
@@ -107,27 +109,46 @@ def _yaml(text: str) -> Located:
 
 
 def _json(text: str) -> Located:
+    as_yaml = text.replace("\t", " ")  # JSON has tabs between its tokens only, and YAML none at all
     try:
-        value = json.loads(text, parse_constant=_not_json)
+        value = json.loads(text, parse_constant=_no_number, object_pairs_hook=_distinct)
     except json.JSONDecodeError as error:
         raise Unreadable(error.lineno, f"this is not JSON: {error.msg}") from error
     except ValueError as error:
-        raise Unreadable(1, f"this is not JSON: {error}") from error
-    # Valid JSON has tabs between its tokens only. Reading it as YAML gives the lines, and finds doubled keys.
-    return Located(value, read_yaml(text.replace("\t", " ")).lines)
+        read_yaml(as_yaml)  # says the same with the line
+        raise Unreadable(1, str(error)) from error
+    try:
+        return Located(value, read_yaml(as_yaml).lines)
+    except Unreadable:  # the few things that JSON has and YAML has not, such as a colon on the next line
+        return Located(value, {(): 1})
 
 
-def _not_json(constant: str) -> NoReturn:
-    msg = f"{constant} is not a number"
-    raise ValueError(msg)
+def _no_number(constant: str) -> NoReturn:
+    raise ValueError(f"{constant} is not a number")
+
+
+def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        twice = next(key for key, _ in pairs if sum(key == other for other, _ in pairs) > 1)
+        raise ValueError(f"the key {twice!r} is there twice")
+    return found
 
 
 def _complaints(error: ValidationError, lines: dict[Location, int]) -> list[Complaint]:
+    mistakes = error.errors()
     found = [
         Complaint(_line(mistake["loc"], mistake["msg"], lines), _sentence(mistake["loc"], mistake))
-        for mistake in error.errors()
+        for mistake in mistakes
+        if not any(_echoes(mistake, other) for other in mistakes)
     ]
     return sorted(found, key=lambda complaint: complaint.line)
+
+
+def _echoes(mistake: Any, other: Any) -> bool:  # noqa: ANN401 - pydantic's ErrorDetails
+    """Whether a list is called too short only because something in it is wrong."""
+    loc = mistake["loc"]
+    return mistake["type"] == "too_short" and len(other["loc"]) > len(loc) and other["loc"][: len(loc)] == loc
 
 
 def _sentence(loc: Location, mistake: Any) -> str:  # noqa: ANN401 - pydantic's ErrorDetails

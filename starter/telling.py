@@ -32,7 +32,7 @@ from starter.options import ByOption, EnvironmentOption, JsonOption, RolloutArgu
 from starter.printing import say, show, show_json, words
 from starter.reaching import NO_ANSWER, PATIENCE, reach
 from starter.rollouts import Run, find
-from starter.seeing import look
+from starter.seeing import NO_WORKER, PAUSED, look
 
 _HELP = {
     names.APPROVE: "Say yes to a stage that asks.\n\nAn early yes for a later stage is kept.",
@@ -113,21 +113,22 @@ async def tell(client: Client, run: Run, name: str, command: Command) -> Said:
         if name in _FOR_ONE_STAGE and command.stage is None:
             sight = await look(client, run.workflow_id, run.run_id)
             if sight.silent:
-                return await _leave(handle, name, command)
+                return await _leave(handle, name, command, sight.silent)
             if sight.plan and sight.status:
                 progress = sight.status.progress
                 index = approval_target(sight.plan, progress, command) if name == names.APPROVE else progress.stage
                 title = None if index is None else sight.plan.stages[index].title
                 command = command.model_copy(update={"stage": title})
-        return await _ask(handle, name, command) or await _leave(handle, name, command)
+        said = await _ask(handle, name, command)
+        return said if isinstance(said, Said) else await _leave(handle, name, command, said)
     except RPCError as error:
         if error.status is RPCStatusCode.NOT_FOUND:
             raise Sorry(f"{run.workflow_id} has ended meanwhile; `sluice status {run.workflow_id}` says how") from error
         raise
 
 
-async def _ask(handle: WorkflowHandle[object, object], name: str, command: Command) -> Said | None:
-    """Send the update; None if nobody took it."""
+async def _ask(handle: WorkflowHandle[object, object], name: str, command: Command) -> Said | str:
+    """Send the update; why nobody took it if nobody did."""
     try:
         update = await handle.start_update(
             name,
@@ -138,11 +139,12 @@ async def _ask(handle: WorkflowHandle[object, object], name: str, command: Comma
             rpc_timeout=PATIENCE,
         )
     except WorkflowUpdateRPCTimeoutOrCancelledError:
-        return None
+        return NO_WORKER
     except RPCError as error:
-        # FAILED_PRECONDITION: somebody paused the run in Temporal; signals still queue.
-        if error.status in NO_ANSWER or error.status is RPCStatusCode.FAILED_PRECONDITION:
-            return None
+        if error.status in NO_ANSWER:
+            return NO_WORKER
+        if error.status is RPCStatusCode.FAILED_PRECONDITION:  # updates are refused then, signals still queue
+            return PAUSED
         raise
     try:
         return Said("update", await update.result(rpc_timeout=PATIENCE))
@@ -153,12 +155,11 @@ async def _ask(handle: WorkflowHandle[object, object], name: str, command: Comma
         raise Sorry(f"{handle.id}: refused: {reason}") from error
 
 
-async def _leave(handle: WorkflowHandle[object, object], name: str, command: Command) -> Said:
+async def _leave(handle: WorkflowHandle[object, object], name: str, command: Command, why: str) -> Said:
     await handle.signal(name, _payload(command), rpc_timeout=PATIENCE)
     return Said(
         "signal",
-        f"no worker is answering; {name} is left for it as a signal and will be obeyed, or noted with the reason why "
-        "not, as soon as one does",
+        f"{why}; {name} is left as a signal, to be obeyed (or noted with the reason why not) once a worker answers",
     )
 
 

@@ -33,8 +33,8 @@ _WHOLE = 10_000  # weights are hundredths of a percent
 _FORCED = re.compile(r"sluice-forced-(candidate|stable)(-\d+)?")
 _UNFIT = ("failed_active_health_check", "failed_outlier_check", "pending_dynamic_removal", "pending_active_hc")
 _UNFIT_EDS = ("UNHEALTHY", "DRAINING", "TIMEOUT")
-_SETTLE_S = 2.0
-_POLL_S = 0.02
+_SETTLE_S, _POLL_S = 2.0, 0.02
+_HASTE_S = 0.3  # the most that looking first may cost the way back
 
 
 class EnvoyConnection(Written):
@@ -169,9 +169,11 @@ def _split(entry: Json, route: EnvoyRoute) -> dict[str, int] | None:
     action = entry.get("route", {})
     shares = action.get("weighted_clusters", {})
     weights = {share.get("name", ""): int(share.get("weight", 0)) for share in shares.get("clusters", [])}
-    if "cluster" in action:
-        weights = {action["cluster"]: _WHOLE}
     pools = (route.candidate_pool, route.stable_pool)
+    if cluster := action.get("cluster"):
+        weights = {cluster: _WHOLE}
+        if cluster == route.candidate_pool and entry.get("match", {}).get("headers"):
+            return None  # the operator's own rule that forces the candidate: not ours to weigh
     if not weights or not weights.keys() <= set(pools):
         return None
     if "runtime_key_prefix" in shares:
@@ -267,9 +269,10 @@ class EnvoyRouter:
                 return
             before: int | None = None
             try:
-                self._refuse_unknown(await self._ask("/clusters", format="json"), write)
-                before, _ = await self._refusals()
-            except RouterUnreachable:
+                async with asyncio.timeout(None if write.percent else _HASTE_S):
+                    self._refuse_unknown(await self._ask("/clusters", format="json"), write)
+                    before, _ = await self._refusals()
+            except (RouterUnreachable, TimeoutError):
                 if write.percent > 0:
                     raise  # the way back, though, is written blind: Envoy reads it as soon as it can
             await self._file.replace(json.dumps(wanted, indent=2, ensure_ascii=False).encode() + b"\n")
@@ -346,5 +349,4 @@ class EnvoyRouter:
                 answer = await self._http.get(url, params=query, timeout=self._connection.timeout_s)
             return dict(answer.raise_for_status().json())
         except (httpx.HTTPError, TimeoutError, TypeError, ValueError) as error:
-            what = f"{type(error).__name__} {error}".strip()
-            raise RouterUnreachable(f"{self._route}: no answer from Envoy's admin at {url}: {what}") from error
+            raise RouterUnreachable(f"{self._route}: no answer from Envoy's admin at {url}: {error!r}") from error

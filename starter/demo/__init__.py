@@ -104,7 +104,7 @@ class _Demo:
                         left = ground
                     else:
                         running.close()
-            console = Console(stderr=self._as_json, highlight=False)
+            console = Console(stderr=self._as_json, highlight=False, emoji=False)
             print_table(console, rows, time.monotonic() - self._began_s)
             if left:
                 keeping.explain(console, left, self._script)

@@ -55,8 +55,8 @@ class Screen(Protocol):
 def screen(*, as_json: bool) -> Screen:
     """The right screen: live on a terminal, lines in a pipe; lines on standard error when the output is JSON."""
     if as_json or not sys.stdout.isatty():
-        return Lines(Console(stderr=as_json, highlight=False, soft_wrap=True))
-    console = Console(highlight=False)
+        return Lines(Console(stderr=as_json, highlight=False, emoji=False, soft_wrap=True))
+    console = Console(highlight=False, emoji=False)
     return Lines(console) if console.is_dumb_terminal else LiveScreen(console)
 
 

@@ -3,6 +3,7 @@
 import json
 import os
 import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -72,6 +73,7 @@ class Cli:
         seen: dict[str, Any] = {}
 
         def there() -> bool:
+            time.sleep(0.1)  # each look is a process of its own
             seen.update(self.status())
             return (seen.get("phase"), seen.get("percent")) == (phase, percent)
 
@@ -109,6 +111,17 @@ def cli(house: House, tmp_path: Path) -> Iterator[Cli]:
     yield from calm(house, tmp_path)
 
 
+@pytest.fixture(scope="class")
+def waiting(house: House, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cli]:
+    """A rollout that waits for an approval, for tests that do not move it."""
+    for cli in calm(house, tmp_path_factory.mktemp("specs")):
+        started = cli("start", *START, "--fail-existing", "--input-file", cli.spec())
+        assert started.returncode == 0, started.stderr
+        assert ID in started.stdout
+        cli.until(Phase.AWAITING_APPROVAL, 5)
+        yield cli
+
+
 def calm(house: House, files: Path) -> Iterator[Cli]:
     """A CLI in a calm house; a rollout that is left over is removed afterwards."""
     house.calm()
@@ -131,15 +144,6 @@ def is_a_sentence(output: str) -> None:
 
 class TestARolloutThatWaitsForAnApproval:
     """What can be seen and asked while it waits; nothing here moves it."""
-
-    @pytest.fixture(scope="class")
-    def waiting(self, house: House, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cli]:
-        for cli in calm(house, tmp_path_factory.mktemp("specs")):
-            started = cli("start", *START, "--fail-existing", "--input-file", cli.spec())
-            assert started.returncode == 0, started.stderr
-            assert ID in started.stdout
-            cli.until(Phase.AWAITING_APPROVAL, 5)
-            yield cli
 
     def test_a_second_start_is_refused(self, waiting: Cli) -> None:
         refused = waiting("start", *START, "--fail-existing", "--input-file", waiting.spec())

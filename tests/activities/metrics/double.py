@@ -12,8 +12,22 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, cast
 from urllib.parse import parse_qs
 
+from activities.metrics.prometheus import PrometheusSource
+
 RANGE_FIELDS = {"query", "start", "end", "step", "timeout"}
 INSTANT_FIELDS = {"query", "timeout"}
+
+
+T0 = 1_795_340_310_123
+STEP = 15_000
+
+Make = Callable[..., PrometheusSource]
+"""Makes sources for the double, from the fields of a connection."""
+
+
+async def one(source: PrometheusSource, query: str = "up") -> dict[str, float]:
+    """Evaluate at one tick, `T0`."""
+    return (await source.evaluate(query, T0, T0, STEP))[T0]
 
 
 def success(kind: str, result: Any, **more: Any) -> bytes:

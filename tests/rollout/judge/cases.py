@@ -10,7 +10,6 @@ import subprocess
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-
 from pathlib import Path
 from typing import Any, Literal
 
@@ -190,5 +189,3 @@ def _written(interval_s: int, cases: list[tuple[Case, Ticks]], directory: Path) 
     whole = {"rule_files": [rule_file.name], "evaluation_interval": f"{interval_s}s", "tests": [tests]}
     test_file.write_text(json.dumps(whole), encoding="utf-8")
     return test_file
-
-

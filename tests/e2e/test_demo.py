@@ -1,0 +1,290 @@
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rollout.judge.verdict import GateState, Verdict
+from rollout.messages import Watched, Watching
+from starter.demo import run_demo
+from starter.demo.evidence import Evidence, rule_fired_at
+from starter.demo.scenarios import ALL, BAD, GOOD, NoSpec, read_script
+from starter.demo.score import score
+from testbed.processes import wait_until
+from testbed.report import LoadReport
+
+SLUICE = str(Path(sys.executable).with_name("sluice"))
+WHOLE_DEMO_S = 240.0
+KEYS = [
+    "scenario",
+    "workflow_id",
+    "outcome",
+    "seconds_to_zero",
+    "bad_responses",
+    "dropped_requests",
+    "requests",
+    "history_events",
+    "percents_seen",
+]
+
+
+# ── the real thing ───────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.server
+@pytest.mark.timeout(400)
+def test_every_scenario_ends_as_promised_and_drops_nothing(tmp_path: Path) -> None:
+    with _demo(tmp_path, "--scenario", "all", "--json") as demo:
+        out, err = demo.communicate(timeout=WHOLE_DEMO_S)
+    print(err)
+    assert demo.returncode == 0
+    rows = [json.loads(line) for line in out.splitlines()]
+    assert [list(row) for row in rows] == [KEYS] * 3
+    good, bad, abort = rows
+    assert [(row["scenario"], row["outcome"], row["percents_seen"]) for row in rows] == [
+        ("good", "Promoted", [5, 25, 50, 100]),
+        ("bad", "RolledBack", [5, 25, 0]),
+        ("abort", "Aborted", [5, 25, 0]),
+    ]
+    for row in rows:
+        assert row["workflow_id"] == "rollout:demo/checkout"
+        assert row["dropped_requests"] == 0
+        assert row["requests"] > 1000
+        assert 0 < row["history_events"] <= 120
+    assert good["seconds_to_zero"] is None
+    assert abort["seconds_to_zero"] is None
+    assert good["bad_responses"] == abort["bad_responses"] == 0
+    assert bad["bad_responses"] > 0
+    assert 5 < bad["seconds_to_zero"] < 40  # the rule's `for` is 5 s
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.server
+@pytest.mark.parametrize(
+    ("number", "moment", "code"),
+    [
+        (signal.SIGTERM, "starting two shops", 130),
+        (signal.SIGINT, "Baking", 130),
+        (signal.SIGKILL, "Baking", -signal.SIGKILL),
+    ],
+)
+def test_no_process_outlives_the_demo(number: signal.Signals, moment: str, code: int, tmp_path: Path) -> None:
+    with _demo(tmp_path, "--scenario", "good") as demo:
+        _read_until(demo, moment)
+        wait_until(lambda: len(_children(demo.pid)) >= 5, within_s=20, what="the parts run")
+        children = _children(demo.pid)
+        demo.send_signal(number)
+        demo.send_signal(number)  # pressed twice out of impatience: it must not break off the stopping
+        out, err = demo.communicate(timeout=60)
+        assert demo.returncode == code, out + err
+        wait_until(lambda: not _living(children), within_s=5, what="no child is left")
+    if code == 130:
+        assert "Traceback" not in out + err
+        assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.server
+def test_keep_leaves_parts_running_that_take_pasted_commands(tmp_path: Path) -> None:
+    with _demo(tmp_path, "--scenario", "abort", "--keep") as demo:
+        said = _read_until(demo, "Stop everything")
+        children = _children(demo.pid)
+        start, abort = (_pasted(said, what) for what in ("workflow start", "--name abort"))
+        _shell(start)
+        wait_until(lambda: '"Baking"' in _shell(_status(abort)), within_s=30, what="the route could be shifted again")
+        _shell(abort)
+        demo.send_signal(signal.SIGINT)
+        _, err = demo.communicate(timeout=60)
+        assert demo.returncode == 0, err
+        assert not _living(children)
+    assert re.search(r"http://127\.0\.0\.1:\d+/namespaces/default/workflows\n", said)
+    assert not list(tmp_path.iterdir())
+
+
+@contextmanager
+def _demo(temporary: Path, *options: str) -> Iterator[subprocess.Popen[str]]:
+    """The command as a person runs it; temporary files go where the test can see what is left of them."""
+    demo = subprocess.Popen(
+        [SLUICE, "demo", *options],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "TMPDIR": str(temporary)},
+        start_new_session=True,
+    )
+    try:
+        yield demo
+    finally:
+        demo.kill()
+        demo.communicate()
+
+
+def _read_until(demo: subprocess.Popen[str], words: str) -> str:
+    said = ""
+    assert demo.stdout
+    for line in demo.stdout:
+        said += line
+        if words in line:
+            return said
+    raise AssertionError(f"the demo ended before it said {words!r}: {said}{demo.communicate()[1]}")
+
+
+def _processes() -> dict[int, tuple[int, str]]:
+    """Parent and state of every process."""
+    listed = subprocess.run(["ps", "-axo", "pid=,ppid=,stat="], capture_output=True, text=True, check=True).stdout
+    rows = [line.split() for line in listed.splitlines()]
+    return {int(pid): (int(parent), state) for pid, parent, state in rows}
+
+
+def _children(pid: int) -> list[int]:
+    return [child for child, (parent, _) in _processes().items() if parent == pid]
+
+
+def _living(pids: list[int]) -> list[int]:
+    states = _processes()
+    return [pid for pid in pids if pid in states and not states[pid][1].startswith("Z")]
+
+
+def _pasted(said: str, words: str) -> str:
+    return next(line.strip() for line in said.splitlines() if words in line and "TEMPORAL_ADDRESS=" in line)
+
+
+def _status(abort: str) -> str:
+    return abort.replace("workflow signal", "workflow query").replace("--name abort", "--type status --output json")
+
+
+def _shell(line: str) -> str:
+    done = subprocess.run(["sh", "-c", line], capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+# ── what it counts as kept ───────────────────────────────────────────────────────────────────────
+
+SCRIPT = read_script()
+STEADY = LoadReport(
+    started_at=100.0,
+    written_at=160.5,
+    finished=True,
+    requests=9000,
+    versions={"stable": 8000, "canary": 1000},
+    last_seconds=[(159, {"stable": 150, "canary": 0, "bad": 0, "dropped": 0})],
+)
+ROLLED_BACK = Evidence("RolledBack", "gate hard-5xx", (5.0, 25.0, 0.0), events=75, fired_at=140.0, zero_at=141.0)
+
+
+def _shortfalls(evidence: Evidence = ROLLED_BACK, **load: Any) -> tuple[str, ...]:
+    return score(BAD, SCRIPT, evidence, STEADY.model_copy(update=load), "").shortfalls
+
+
+def test_a_rollback_within_the_bound_is_as_promised() -> None:
+    row = score(BAD, SCRIPT, ROLLED_BACK, STEADY.model_copy(update={"bad_responses": 30, "first_bad_at": 131.0}), "")
+    assert row.shortfalls == ()
+    assert (row.seconds_to_zero, row.cause_to_zero_s) == (10.0, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("evidence", "words"),
+    [
+        (replace(ROLLED_BACK, outcome="Aborted"), "it ended Aborted instead of RolledBack"),
+        (replace(ROLLED_BACK, zero_at=143.1), "0 % was proven 3.1 s after the rule fired, promised are 3 s"),
+        (replace(ROLLED_BACK, events=121), "the history has 121 events"),
+        (replace(ROLLED_BACK, percents_seen=(5.0, 0.0)), "5 → 0 instead of 5 → 25 → 0"),
+    ],
+)
+def test_a_run_that_is_not_as_promised_is_told(evidence: Evidence, words: str) -> None:
+    (sentence,) = _shortfalls(evidence)
+    assert words in sentence
+
+
+@pytest.mark.parametrize(
+    ("load", "words"),
+    [
+        ({"dropped_requests": 2, "dropped": {"reused:eof": 2}}, "2 requests were dropped: 2 × reused:eof"),
+        ({"skipped_requests": 1}, "never sent"),
+        ({"last_seconds": [(159, {"stable": 149, "canary": 1})]}, "after the end visitors saw"),
+        ({"last_seconds": [(160, {"stable": 70, "canary": 0})]}, "after the end visitors saw nan"),
+    ],
+)
+def test_what_visitors_suffered_is_told(load: dict[str, Any], words: str) -> None:
+    (sentence,) = _shortfalls(**load)
+    assert words in sentence
+
+
+def test_errors_after_zero_was_proven_do_not_shorten_the_way_back() -> None:
+    late = STEADY.model_copy(update={"bad_responses": 1, "first_bad_at": 150.0})
+    assert score(BAD, SCRIPT, ROLLED_BACK, late, "").seconds_to_zero is None
+
+
+def test_a_promoted_rollout_has_no_way_back_to_time() -> None:
+    everyone = STEADY.model_copy(update={"last_seconds": [(159, {"stable": 0, "canary": 150})]})
+    row = score(GOOD, SCRIPT, Evidence("Promoted", "", (5.0, 25.0, 50.0, 100.0), events=103), everyone, "")
+    assert row.shortfalls == ()
+    assert row.as_json() == {
+        **dict.fromkeys(KEYS, 0),
+        "scenario": "good",
+        "workflow_id": "rollout:demo/checkout",
+        "outcome": "Promoted",
+        "seconds_to_zero": None,
+        "requests": 9000,
+        "history_events": 103,
+        "percents_seen": [5, 25, 50, 100],
+    }
+
+
+@pytest.mark.parametrize(("watermark_ms", "fired_at"), [(15_000, 15.0), (19_000, 15.0)])
+def test_a_rule_fires_at_its_tick_however_late_the_poll_is(watermark_ms: int, fired_at: float) -> None:
+    state = GateState(watermark_ms=watermark_ms, active={"": 10_000}, verdict=Verdict.BREACHED)
+    watching = Watching(states={"hard-5xx": state}, watermark_ms=watermark_ms)
+    assert rule_fired_at(Watched(why="breached", gate="hard-5xx", watching=watching), SCRIPT.spec) == fired_at
+    assert rule_fired_at(Watched(why="interrupted", watching=watching), SCRIPT.spec) is None
+
+
+# ── what it refuses ──────────────────────────────────────────────────────────────────────────────
+
+
+def test_an_unknown_scenario_is_wrong_use(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_demo(scenario="ugly", as_json=False, keep=False) == 2
+    assert "good, bad, abort and all" in capsys.readouterr().err
+    assert [scenario.name for scenario in ALL] == ["good", "bad", "abort"]
+
+
+def test_a_missing_part_is_a_sentence(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("testbed.parts.REPOSITORY", tmp_path)
+    monkeypatch.setattr("testbed.parts.sys.executable", str(tmp_path / "python"))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    assert run_demo(scenario="good", as_json=False, keep=False) == 1
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("sluice demo: temporal (")
+    assert "make setup" in err
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [(None, "cannot be read"), ("{", "Expecting"), ("{}", "is missing"), ("[]", "must be a JSON object")],
+)
+def test_a_spec_that_does_not_serve_is_a_sentence(text: str | None, words: str, tmp_path: Path) -> None:
+    file = tmp_path / "checkout.json"
+    if text is not None:
+        file.write_text(text, encoding="utf-8")
+    with pytest.raises(NoSpec, match=words):
+        read_script(file)
+
+
+def test_a_spec_without_the_turning_point_is_a_sentence(tmp_path: Path) -> None:
+    file = tmp_path / "checkout.json"
+    file.write_text(SCRIPT.file.read_text(encoding="utf-8").replace('"percent": 25', '"percent": 30'), encoding="utf-8")
+    with pytest.raises(NoSpec, match="no stage of 25 %"):
+        read_script(file)
