@@ -97,8 +97,8 @@ def run(arguments: list[str]) -> int:
         return Exit.USAGE
     except (KeyboardInterrupt, typer.Abort):
         return INTERRUPTED
-    except BrokenPipeError:
-        return Exit.OK  # `sluice list | head`: nobody reads on, and that is fine
+    except (BrokenPipeError, SystemExit):
+        return Exit.REFUSED  # nobody reads on, as in `sluice list | head`; 0 could be taken for "promoted"
     except Exception as bug:  # noqa: BLE001 - a person typed a command; the sentence must reach them
         last = traceback.extract_tb(bug.__traceback__)[-1]
         place = f"{Path(last.filename).name}:{last.lineno}"

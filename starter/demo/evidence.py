@@ -88,7 +88,7 @@ async def _ending(handle: WorkflowHandle[Any, Any]) -> tuple[str, str, tuple[flo
     except WorkflowFailureError as error:
         cause = error.cause
         if not isinstance(cause, ApplicationError):
-            return type(cause).__name__, str(cause), ()
+            return type(cause).__name__.removesuffix("Error"), str(cause), ()  # Terminated, Cancelled, Timeout
         if not cause.details:
             return cause.type or "Failed", cause.message, ()
         result = RolloutResult.model_validate(cause.details[0])

@@ -195,6 +195,7 @@ def test_a_rollback_within_the_bound_is_as_promised() -> None:
     [
         (replace(ROLLED_BACK, outcome="Aborted"), "it ended Aborted instead of RolledBack"),
         (replace(ROLLED_BACK, zero_at=143.1), "0 % was proven 3.1 s after the rule fired, promised are 3 s"),
+        (replace(ROLLED_BACK, fired_at=None), "no breach of a gate"),
         (replace(ROLLED_BACK, events=121), "the history has 121 events"),
         (replace(ROLLED_BACK, percents_seen=(5.0, 0.0)), "5 → 0 instead of 5 → 25 → 0"),
     ],

@@ -6,6 +6,7 @@ refused, `release` takes the owner off and leaves the epoch, and written is not 
 
 import asyncio
 import time
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -42,7 +43,7 @@ class FakeRouter:
         reachable: whether anything is answered at all.
         proves: whether a write ever comes into force.
         proof_takes_s: seconds between a write and its being in force.
-        write_takes_s: seconds that a write takes; other readers and writers go on meanwhile.
+        before_write: awaited before a write takes effect; other readers and writers go on meanwhile.
         rejects: why every write is refused by the router itself; None: it is not.
         breaks_with: raised by every read and write; for errors that are in nobody's tree.
         written: every accepted write, oldest first.
@@ -59,7 +60,7 @@ class FakeRouter:
     reachable: bool = True
     proves: bool = True
     proof_takes_s: float = 0
-    write_takes_s: float = 0
+    before_write: Callable[[], Awaitable[object]] | None = None
     rejects: str | None = None
     breaks_with: Exception | None = None
     written: list[Written] = field(default_factory=list)
@@ -91,8 +92,8 @@ class FakeRouter:
 
     async def _write(self, write: Write) -> None:
         self._answer()
-        if self.write_takes_s:
-            await asyncio.sleep(self.write_takes_s)
+        if self.before_write:
+            await self.before_write()
         if self.epoch > write.epoch:
             self.refused.append(write)
             raise Superseded(f"{self.name} carries epoch {self.epoch}, not {write.epoch}")

@@ -26,7 +26,7 @@ from worker import Settings, build
 from workflows.converter import DATA_CONVERTER
 
 AT_ONCE = 24
-LONGEST_S = 60.0
+LONGEST_S = 150.0
 
 P = ParamSpec("P")
 

@@ -3,7 +3,7 @@
 from rollout import names
 from rollout.progress import MOST_REASSERTIONS, Phase
 from tests.workflows.stories import story
-from tests.workflows.trial import Trial, Trials, eventually, ladder, stage
+from tests.workflows.trial import LASTING, Trial, Trials, eventually, stage
 
 
 async def until_put_right(trial: Trial, times: int) -> None:
@@ -13,8 +13,8 @@ async def until_put_right(trial: Trial, times: int) -> None:
 
 @story
 async def test_drift_holds_adopts_nothing_and_a_resume_puts_it_right(trials: Trials) -> None:
-    trial = await trials.trial().start()
-    await trial.until_phase(Phase.BAKING)
+    trial = await trials.trial(LASTING).start()
+    await trial.until_baking()
     trial.router.edit(42)
     held = await trial.until_phase(Phase.HELD)
     assert held.reason is not None
@@ -22,19 +22,21 @@ async def test_drift_holds_adopts_nothing_and_a_resume_puts_it_right(trials: Tri
     assert (held.percent, trial.router.percent) == (5, 42)
     await trial.update(names.RESUME, {"by": "ana"})
     await until_put_right(trial, 2)
+    await trial.until_baking()
+    await trial.update(names.ADVANCE)
     await trial.promoted()
     assert trial.router.percents == [5, 5, 100, 100]
 
 
 @story
 async def test_policy_reassert_puts_it_right_three_times_and_then_holds(trials: Trials) -> None:
-    trial = trials.trial({"stages": [stage(5, "1h"), stage(100)]}, policy={"drift": "reassert"})
+    trial = trials.trial(LASTING, policy={"drift": "reassert"})
     await trial.start()
-    await trial.until_phase(Phase.BAKING)
+    await trial.until_baking()
     for time in range(1, MOST_REASSERTIONS + 1):
         trial.router.edit(40 + time)
         await until_put_right(trial, 1 + time)
-        await trial.until_phase(Phase.BAKING)
+        await trial.until_baking()
     trial.router.edit(49)
     held = await trial.until_phase(Phase.HELD)
     assert trial.router.percents == [5] * 4
@@ -47,20 +49,21 @@ async def test_policy_reassert_puts_it_right_three_times_and_then_holds(trials: 
 
 @story
 async def test_time_baked_before_the_drift_counts(trials: Trials) -> None:
-    trial = await trials.trial(ladder(100, bake="4s")).start()
+    trial = await trials.trial({"stages": [stage(100, "1h")]}).start()
     await trial.until(lambda _: len(trial.metrics.asked) >= 3, "two ticks of the bake are seen")
     trial.router.edit(50)
     held = await trial.until_phase(Phase.HELD)
     assert held.baked.total_seconds() >= 2
     await trial.update(names.RESUME)
-    result = await trial.promoted()
-    assert 4 <= result.stages[0].baked.total_seconds() < 6
+    assert (await trial.until_baking()).baked >= held.baked
+    await trial.update(names.ADVANCE)
+    await trial.promoted()
 
 
 @story
 async def test_the_way_back_overrides_drift_and_records_what_it_overwrote(trials: Trials) -> None:
-    trial = await trials.trial().start()
-    await trial.until_phase(Phase.BAKING)
+    trial = await trials.trial(LASTING).start()
+    await trial.until_baking()
     trial.router.edit(77)
     trial.metrics.say(0.5)
     result = await trial.went_back(Phase.ROLLED_BACK)
@@ -69,12 +72,11 @@ async def test_the_way_back_overrides_drift_and_records_what_it_overwrote(trials
 
 @story
 async def test_a_route_that_is_lowered_by_hand_is_not_raised_without_a_person(trials: Trials) -> None:
-    trial = await trials.trial().start()
-    await trial.until_phase(Phase.BAKING)
+    trial = await trials.trial(LASTING).start()
+    await trial.until_baking()
     trial.router.edit(0)
     await trial.until_phase(Phase.HELD)
-    looked = len(trial.metrics.asked)
-    await trial.until(lambda _: len(trial.metrics.asked) > looked + 1, "it has looked again")
+    await trial.until_looked()
     assert (trial.router.percent, trial.router.percents) == (0, [5])
     await trial.update(names.ABORT)
     await trial.went_back(Phase.ABORTED)
@@ -82,8 +84,8 @@ async def test_a_route_that_is_lowered_by_hand_is_not_raised_without_a_person(tr
 
 @story
 async def test_a_route_that_somebody_takes_is_not_fought_for(trials: Trials) -> None:
-    trial = await trials.trial().start()
-    await trial.until_phase(Phase.BAKING)
+    trial = await trials.trial(LASTING).start()
+    await trial.until_baking()
     trial.router.owner = "rollout:test/another"
     held = await trial.until_phase(Phase.HELD)
     assert held.reason is not None
@@ -94,13 +96,15 @@ async def test_a_route_that_somebody_takes_is_not_fought_for(trials: Trials) -> 
     assert again.percent == 5
     trial.router.owner = trial.id
     await trial.update(names.RESUME)
-    await trial.promoted()
+    await trial.until_baking()
+    await trial.signal(names.ABORT)
+    await trial.went_back(Phase.ABORTED)
 
 
 @story
 async def test_drift_while_held_by_a_person_is_put_right_by_the_resume(trials: Trials) -> None:
-    trial = await trials.trial().start()
-    await trial.until_phase(Phase.BAKING)
+    trial = await trials.trial(LASTING).start()
+    await trial.until_baking()
     await trial.update(names.HOLD, {"by": "ana"})
     await trial.until_phase(Phase.HELD)
     trial.router.edit(90)
@@ -109,4 +113,7 @@ async def test_drift_while_held_by_a_person_is_put_right_by_the_resume(trials: T
     assert held.reason.startswith("held by ana; drift: ")
     await trial.update(names.RESUME)
     await until_put_right(trial, 2)
-    await trial.promoted()
+    await trial.until_baking()
+    assert trial.router.percents == [5, 5]
+    await trial.signal(names.ABORT)
+    await trial.went_back(Phase.ABORTED)

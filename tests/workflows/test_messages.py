@@ -10,7 +10,7 @@ from rollout import names
 from rollout.progress import Phase
 from tests.workflows.stories import story
 from tests.workflows.test_approval import refused
-from tests.workflows.trial import Trials, stage
+from tests.workflows.trial import LASTING, Trials, stage
 
 JUNK: dict[str, list[Any]] = {
     "a string": ["abort"],
@@ -29,7 +29,7 @@ WAITING = {"stages": [stage(5, "1h", approval={}), stage(100)]}
 @pytest.mark.parametrize("arguments", JUNK.values(), ids=JUNK.keys())
 async def test_what_goes_on_is_not_obeyed_with_an_unusable_argument(trials: Trials, arguments: list[Any]) -> None:
     trial = await trials.trial(WAITING).start()
-    await trial.until_phase(Phase.BAKING)
+    await trial.until_baking()
     for name in (names.ADVANCE, names.APPROVE, names.RESUME):
         await trial.signal(name, *arguments)
     now = await trial.until(lambda now: len(now.notes) == 3, "all are noted")
@@ -45,7 +45,7 @@ async def test_what_goes_on_is_not_obeyed_with_an_unusable_argument(trials: Tria
 @pytest.mark.parametrize("arguments", JUNK.values(), ids=JUNK.keys())
 async def test_what_stops_is_obeyed_even_with_an_unusable_argument(trials: Trials, arguments: list[Any]) -> None:
     trial = await trials.trial(WAITING).start()
-    await trial.until_phase(Phase.BAKING)
+    await trial.until_baking()
     await trial.signal(names.HOLD, *arguments)
     await trial.until_phase(Phase.HELD)
     await trial.signal(names.ABORT, *arguments)
@@ -57,7 +57,7 @@ async def test_what_stops_is_obeyed_even_with_an_unusable_argument(trials: Trial
 @pytest.mark.parametrize("name", names.COMMANDS)
 async def test_an_update_with_an_unusable_argument_is_refused_and_leaves_no_trace(trials: Trials, name: str) -> None:
     trial = await trials.trial(WAITING).start()
-    await trial.until_phase(Phase.BAKING)
+    await trial.until_baking()
     for arguments in JUNK.values():
         assert (await refused(trial, name, *arguments)).startswith(f"Refused: {name}: ")
     now = await trial.status()
@@ -69,7 +69,7 @@ async def test_an_update_with_an_unusable_argument_is_refused_and_leaves_no_trac
 @story
 async def test_a_signal_that_does_not_exist_is_noted_with_those_that_do(trials: Trials) -> None:
     trial = await trials.trial(WAITING).start()
-    await trial.until_phase(Phase.BAKING)
+    await trial.until_baking()
     await trial.signal("aprove", {"by": "ana"}, 2)
     now = await trial.until(lambda now: now.notes, "it is noted")
     assert now.notes[0].startswith("ignored: there is no signal 'aprove'")
@@ -80,20 +80,23 @@ async def test_a_signal_that_does_not_exist_is_noted_with_those_that_do(trials: 
 
 @story
 async def test_a_payload_that_nobody_can_decode_does_not_wedge(trials: Trials) -> None:
-    trial = await trials.trial().start()
-    await trial.until_phase(Phase.BAKING)
+    trial = await trials.trial(LASTING).start()
+    await trial.until_baking()
     broken = RawValue(Payload(metadata={"encoding": b"json/plain"}, data=b"{not json"))
     for name in names.COMMANDS:
         await trial.signal(name, broken)
+    assert (await trial.status()).phase is Phase.BAKING  # dropped by the SDK, which logs it
+    await trial.update(names.ADVANCE)
     await trial.promoted()
 
 
 @story
 async def test_many_signals_at_once_keep_the_last_notes_and_the_history_small(trials: Trials) -> None:
-    trial = await trials.trial().start()
-    await trial.until_phase(Phase.BAKING)
+    trial = await trials.trial(LASTING).start()
+    await trial.until_baking()
     for number in range(25):
         await trial.signal(names.APPROVE, f"number {number}")
     now = await trial.until(lambda now: any("number 24" in note for note in now.notes), "the last is noted")
     assert len(now.notes) == 10
+    await trial.update(names.ADVANCE)
     await trial.promoted()

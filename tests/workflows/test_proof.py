@@ -8,15 +8,16 @@ from rollout import names
 from rollout.progress import Phase
 from tests.workflows.skipping import skipping
 from tests.workflows.stories import story
-from tests.workflows.trial import Trials, ladder
+from tests.workflows.trial import LASTING, Trials
 
 
 @story
 async def test_a_percent_that_is_not_proven_holds_with_the_reason_and_a_resume_goes_on(trials: Trials) -> None:
-    trial = trials.trial(policy={"prove_within": "1s"})
+    trial = trials.trial(LASTING, policy={"prove_within": "1s"})
     await trial.start()
-    await trial.until_phase(Phase.BAKING)
+    await trial.until_baking()
     trial.router.proves = False
+    await trial.update(names.ADVANCE)
     held = await trial.until_phase(Phase.HELD)
     assert held.percent == 5
     assert held.reason is not None
@@ -30,7 +31,7 @@ async def test_a_percent_that_is_not_proven_holds_with_the_reason_and_a_resume_g
 
 @story
 async def test_a_slow_router_is_waited_for_and_written_once(trials: Trials) -> None:
-    trial = trials.trial(policy={"prove_within": "10s"})
+    trial = trials.trial(policy={"prove_within": "1h"})
     trial.router.proof_takes_s = 1.5
     await trial.start()
     await trial.promoted()
@@ -39,10 +40,11 @@ async def test_a_slow_router_is_waited_for_and_written_once(trials: Trials) -> N
 
 @story
 async def test_a_router_that_is_away_for_a_moment_is_asked_again(trials: Trials) -> None:
-    trial = await trials.trial().start()
-    await trial.until_phase(Phase.BAKING)
+    trial = await trials.trial(LASTING).start()
+    await trial.until_baking()
     trial.router.reachable = False
-    await trial.until(lambda now: "does not answer" in now.details or len(trial.metrics.asked) >= 3, "it was missed")
+    await trial.update(names.ADVANCE)
+    await trial.until_phase(Phase.SHIFTING)
     assert trial.router.percents == [5]
     trial.router.reachable = True
     await trial.promoted()
@@ -50,9 +52,10 @@ async def test_a_router_that_is_away_for_a_moment_is_asked_again(trials: Trials)
 
 @story
 async def test_a_refused_configuration_holds_at_once(trials: Trials) -> None:
-    trial = await trials.trial().start()
-    await trial.until_phase(Phase.BAKING)
+    trial = await trials.trial(LASTING).start()
+    await trial.until_baking()
     trial.router.rejects = "weights must sum to something"
+    await trial.update(names.ADVANCE)
     held = await trial.until_phase(Phase.HELD)
     assert held.reason is not None
     assert "weights must sum to something" in held.reason
@@ -64,9 +67,10 @@ async def test_a_refused_configuration_holds_at_once(trials: Trials) -> None:
 
 @story
 async def test_nothing_is_sent_to_a_candidate_without_a_healthy_member_and_its_return_is_enough(trials: Trials) -> None:
-    trial = await trials.trial().start()
-    await trial.until_phase(Phase.BAKING)
+    trial = await trials.trial(LASTING).start()
+    await trial.until_baking()
     trial.router.healthy["candidate"] = 0
+    await trial.update(names.ADVANCE)
     await trial.until_phase(Phase.SHIFTING)
     assert trial.router.percents == [5]
     trial.router.healthy["candidate"] = 1
@@ -86,13 +90,13 @@ async def test_nothing_is_sent_to_a_candidate_without_a_healthy_member_and_its_r
 async def test_after_two_minutes_in_vain_it_is_held_with_the_reason(
     trials: Trials, spoilt: dict[str, object], reason: str
 ) -> None:
-    trial = trials.trial({"stages": [{"percent": 5, "bake": "0s", "gates": []}, *ladder(100)["stages"]]})
-    trial.router.write_takes_s = 0.5
-    await trial.start()
+    trial = await trials.trial(LASTING).start()
+    await trial.until_baking()
+    for name, value in spoilt.items():
+        setattr(trial.router, name, value)
+    await trial.update(names.ADVANCE)
     await trial.until_phase(Phase.SHIFTING)
     async with skipping(trial, timedelta(seconds=121)):
-        for name, value in spoilt.items():
-            setattr(trial.router, name, value)
         held = await trial.until_phase(Phase.HELD)
         assert reason in (held.reason or "")
         trial.router.reachable, trial.router.breaks_with = True, None
@@ -102,10 +106,11 @@ async def test_after_two_minutes_in_vain_it_is_held_with_the_reason(
 
 @story
 async def test_one_route_of_several_that_is_not_proven_holds_the_others_where_they_are(trials: Trials) -> None:
-    trial = trials.trial(routes=2, policy={"prove_within": "1s"})
+    trial = trials.trial(LASTING, routes=2, policy={"prove_within": "1s"})
     await trial.start()
-    await trial.until_phase(Phase.BAKING)
+    await trial.until_baking()
     trial.routers[1].proves = False
+    await trial.update(names.ADVANCE)
     held = await trial.until_phase(Phase.HELD)
     assert [router.percent for router in trial.routers] == [100, 100]
     assert held.percent == 100  # the highest that any route has proven

@@ -11,7 +11,7 @@ from rollout import names
 from rollout.progress import Phase
 from tests.workflows.skipping import skipping
 from tests.workflows.stories import story
-from tests.workflows.trial import Trial, Trials, ladder, stage
+from tests.workflows.trial import LASTING, Trial, Trials
 
 
 def _nowhere(trial: Trial) -> None:
@@ -127,20 +127,22 @@ async def test_a_second_rollout_of_a_service_is_refused_by_the_server_and_change
 
 @story
 async def test_after_the_end_the_next_rollout_writes_with_a_newer_fence(trials: Trials) -> None:
-    trial = await trials.trial(ladder(100)).start()
-    await trial.until_phase(Phase.BAKING)
+    trial = await trials.trial(LASTING).start()
+    await trial.until_baking()
     await trial.signal(names.ABORT)
     await trial.went_back(Phase.ABORTED)
     last = trial.router.epoch
     await trial.start()
+    await trial.until_baking()
+    await trial.update(names.ADVANCE)
     await trial.promoted()
     assert all(each.write.epoch > last for each in trial.router.written[2:])
 
 
 @story
 async def test_after_a_termination_the_next_start_says_what_was_left_behind(trials: Trials) -> None:
-    trial = await trials.trial({"stages": [stage(5, "1h"), stage(100)]}).start()
-    await trial.until_phase(Phase.BAKING)
+    trial = await trials.trial(LASTING).start()
+    await trial.until_baking()
     await trial.handle.terminate()
     trial.router.written.clear()
     await trial.start()

@@ -7,7 +7,7 @@ from temporalio.client import WorkflowUpdateFailedError
 from rollout import names
 from rollout.progress import Phase, RolloutResult
 from tests.workflows.stories import story
-from tests.workflows.trial import Trial, Trials, eventually, ladder, stage
+from tests.workflows.trial import LASTING, Trial, Trials, eventually, ladder, stage
 
 ANA = {"by": "ana", "comment": "checkout is slow"}
 
@@ -61,13 +61,19 @@ async def test_an_abort_during_a_shift_does_not_wait_for_its_proof(trials: Trial
 
 @story
 async def test_a_write_that_comes_too_late_is_refused_by_the_fence(trials: Trials) -> None:
+    begun, go_on = asyncio.Event(), asyncio.Event()
+
+    async def slowly() -> None:
+        begun.set()
+        await go_on.wait()
+
     trial = trials.trial()
-    trial.router.write_takes_s = 4
+    trial.router.before_write = slowly
     await trial.start()
-    await trial.until_phase(Phase.SHIFTING)
-    await asyncio.sleep(0.2)  # the slow write has begun
-    trial.router.write_takes_s = 0
+    await begun.wait()
+    trial.router.before_write = None
     await aborted(trial)
+    go_on.set()
     await eventually(lambda: trial.router.refused, "the late write has come")
     assert [write.percent for write in trial.router.refused] == [5]
     assert trial.router.percent == 0
@@ -75,22 +81,20 @@ async def test_a_write_that_comes_too_late_is_refused_by_the_fence(trials: Trial
 
 @story
 async def test_an_abort_during_a_bake(trials: Trials) -> None:
-    trial = await trials.trial(ladder(5, 50, 100)).start()
-    await trial.until_phase(Phase.BAKING, "50 %")
+    trial = await trials.trial({"stages": [stage(5), stage(50, "1h"), stage(100)]}).start()
+    await trial.until_baking("50 %")
     result = await aborted(trial)
     assert list(result.percents_seen) == [5, 50, 0]
 
 
 @story
 async def test_an_abort_brings_every_route_back_at_once(trials: Trials) -> None:
-    trial = await trials.trial(routes=3).start()
-    await trial.until_phase(Phase.BAKING)
+    trial = await trials.trial(LASTING, routes=3).start()
+    await trial.until_baking()
+    together = asyncio.Barrier(3)
     for router in trial.routers:
-        router.write_takes_s = 0.5
-    moment = await trial.signal(names.ABORT, ANA)
-    await trial.went_back(Phase.ABORTED)
-    moments = [router.since(moment)[0].at for router in trial.routers]
-    assert max(moments) - min(moments) < 0.45
+        router.before_write = together.wait  # one after the other would wait for ever
+    await aborted(trial)
 
 
 @story
@@ -102,8 +106,8 @@ async def test_an_abort_while_people_are_asked(trials: Trials) -> None:
 
 @story
 async def test_an_abort_while_held(trials: Trials) -> None:
-    trial = await trials.trial().start()
-    await trial.until_phase(Phase.BAKING)
+    trial = await trials.trial(LASTING).start()
+    await trial.until_baking()
     await trial.update(names.HOLD)
     await trial.until_phase(Phase.HELD)
     await aborted(trial)
@@ -111,7 +115,7 @@ async def test_an_abort_while_held(trials: Trials) -> None:
 
 @story
 async def test_an_abort_during_the_last_drain_goes_back_from_100_percent(trials: Trials) -> None:
-    trial = trials.trial(ladder(100), policy={"drain": "40s"})
+    trial = trials.trial(ladder(100), policy={"drain": "1h"})
     trial.router.open_requests["stable"] = 1
     await trial.start()
     await trial.until_phase(Phase.FINALIZING)
@@ -122,8 +126,8 @@ async def test_an_abort_during_the_last_drain_goes_back_from_100_percent(trials:
 
 @story
 async def test_after_the_first_stop_nothing_counts(trials: Trials) -> None:
-    trial = await trials.trial().start()
-    await trial.until_phase(Phase.BAKING)
+    trial = await trials.trial(LASTING).start()
+    await trial.until_baking()
     trial.router.proves = False
     await trial.signal(names.ABORT, ANA)
     await trial.until_phase(Phase.ROLLING_BACK)
@@ -154,8 +158,8 @@ async def test_a_reject_goes_back_as_an_abort_does(trials: Trials) -> None:
 
 @story
 async def test_a_cancel_goes_back_and_then_ends_canceled(trials: Trials) -> None:
-    trial = await trials.trial().start()
-    await trial.until_phase(Phase.BAKING)
+    trial = await trials.trial(LASTING).start()
+    await trial.until_baking()
     await trial.handle.cancel()
     await trial.cancelled()
     assert trial.router.percents == [5, 0]
@@ -186,7 +190,7 @@ async def test_a_cancel_during_a_shift_goes_back(trials: Trials) -> None:
 
 @story
 async def test_a_cancel_during_the_last_drain_goes_back(trials: Trials) -> None:
-    trial = trials.trial(ladder(100), policy={"drain": "5s"})
+    trial = trials.trial(ladder(100), policy={"drain": "1h"})
     trial.router.open_requests["stable"] = 1
     await trial.start()
     await trial.until(lambda _: len(trial.router.written) == 2, "our mark is off")
@@ -197,8 +201,8 @@ async def test_a_cancel_during_the_last_drain_goes_back(trials: Trials) -> None:
 
 @story
 async def test_a_cancel_does_not_stop_the_way_back(trials: Trials) -> None:
-    trial = await trials.trial().start()
-    await trial.until_phase(Phase.BAKING)
+    trial = await trials.trial(LASTING).start()
+    await trial.until_baking()
     trial.router.reachable = False
     await trial.signal(names.ABORT, ANA)
     await trial.until_phase(Phase.ROLLING_BACK)

@@ -6,14 +6,14 @@ from temporalio.api.sdk.v1 import WorkflowMetadata
 from rollout import names
 from rollout.progress import Phase
 from tests.workflows.stories import story
-from tests.workflows.trial import Trials, ladder, stage
+from tests.workflows.trial import LASTING, Trials, stage
 from workflows.converter import DATA_CONVERTER
 
 
 @story
 async def test_search_attributes_follow_the_rollout_and_keep_their_last_value(trials: Trials) -> None:
-    trial = await trials.trial(ladder(5, 50, 100)).start()
-    await trial.until_phase(Phase.BAKING, "50 %")
+    trial = await trials.trial({"stages": [stage(5), stage(50, "1h"), stage(100)]}).start()
+    await trial.until_baking("50 %")
     always = {
         names.SERVICE: trial.service,
         names.ENVIRONMENT: "test",
@@ -21,14 +21,15 @@ async def test_search_attributes_follow_the_rollout_and_keep_their_last_value(tr
         names.VERSION: "2.0",
     }
     assert await trial.attributes() == {**always, names.PHASE: "Baking", names.PERCENT: 50}
+    await trial.update(names.ADVANCE)
     await trial.promoted()
     assert await trial.attributes() == {**always, names.PHASE: "Promoted", names.PERCENT: 100}
 
 
 @story
 async def test_after_a_rollback_the_list_shows_zero_percent(trials: Trials) -> None:
-    trial = await trials.trial().start()
-    await trial.until_phase(Phase.BAKING)
+    trial = await trials.trial(LASTING).start()
+    await trial.until_baking()
     trial.metrics.say(1)
     await trial.went_back(Phase.ROLLED_BACK)
     attributes = await trial.attributes()
@@ -38,7 +39,7 @@ async def test_after_a_rollback_the_list_shows_zero_percent(trials: Trials) -> N
 @story
 async def test_the_current_details_say_where_why_what_next_and_how_to_stop(trials: Trials) -> None:
     trial = await trials.trial({"stages": [stage(5, "1h", name="internal", approval={}), stage(100)]}).start()
-    await trial.until_phase(Phase.BAKING)
+    await trial.until_baking()
     details = await trial.details()
     assert details == (await trial.status()).details
     for fact in (

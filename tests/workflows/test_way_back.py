@@ -6,14 +6,14 @@ from rollout import names
 from rollout.progress import Phase
 from tests.workflows.skipping import skipping
 from tests.workflows.stories import story
-from tests.workflows.trial import Trials, eventually, ladder, stage
+from tests.workflows.trial import LASTING, Trials, eventually, stage
 
 
 @story
 async def test_a_way_back_that_cannot_be_proven_is_stuck_and_ends_once_it_is(trials: Trials) -> None:
-    trial = trials.trial(policy={"alarm_after": "1s", "prove_within": "500ms"})
+    trial = trials.trial(LASTING, policy={"alarm_after": "1s", "prove_within": "500ms"})
     await trial.start()
-    await trial.until_phase(Phase.BAKING)
+    await trial.until_baking()
     trial.router.proves = False
     await trial.signal(names.ABORT, {"by": "ana"})
     stuck = await trial.until_phase(Phase.STUCK)
@@ -28,9 +28,9 @@ async def test_a_way_back_that_cannot_be_proven_is_stuck_and_ends_once_it_is(tri
 
 @story
 async def test_a_router_that_is_away_is_written_as_soon_as_it_is_back(trials: Trials) -> None:
-    trial = trials.trial(policy={"alarm_after": "1s"})
+    trial = trials.trial(LASTING, policy={"alarm_after": "1s"})
     await trial.start()
-    await trial.until_phase(Phase.BAKING)
+    await trial.until_baking()
     trial.router.reachable = False
     trial.metrics.say(0.5)
     await trial.until_phase(Phase.STUCK)
@@ -42,8 +42,8 @@ async def test_a_router_that_is_away_is_written_as_soon_as_it_is_back(trials: Tr
 
 @story
 async def test_the_alarm_comes_after_a_minute_by_default(trials: Trials) -> None:
-    trial = await trials.trial().start()
-    await trial.until_phase(Phase.BAKING)
+    trial = await trials.trial(LASTING).start()
+    await trial.until_baking()
     trial.router.reachable = False
     await trial.signal(names.ABORT)
     await trial.until_phase(Phase.ROLLING_BACK)
@@ -55,8 +55,8 @@ async def test_the_alarm_comes_after_a_minute_by_default(trials: Trials) -> None
 
 @story
 async def test_one_route_that_is_away_does_not_keep_the_others(trials: Trials) -> None:
-    trial = await trials.trial(routes=2).start()
-    await trial.until_phase(Phase.BAKING)
+    trial = await trials.trial(LASTING, routes=2).start()
+    await trial.until_baking()
     trial.routers[0].reachable = False
     await trial.signal(names.ABORT)
     await eventually(lambda: trial.routers[1].percent == 0, "the other is back")
@@ -68,9 +68,9 @@ async def test_one_route_that_is_away_does_not_keep_the_others(trials: Trials) -
 
 @story
 async def test_an_error_that_nobody_thought_of_does_not_end_the_way_back(trials: Trials) -> None:
-    trial = trials.trial(policy={"alarm_after": "1s"})
+    trial = trials.trial(LASTING, policy={"alarm_after": "1s"})
     await trial.start()
-    await trial.until_phase(Phase.BAKING)
+    await trial.until_baking()
     trial.router.breaks_with = ZeroDivisionError("a bug in an adapter")
     await trial.signal(names.ABORT)
     await trial.until_phase(Phase.STUCK)
@@ -80,9 +80,9 @@ async def test_an_error_that_nobody_thought_of_does_not_end_the_way_back(trials:
 
 @story
 async def test_a_route_that_belongs_to_somebody_else_by_now_is_not_written_and_keeps_it_stuck(trials: Trials) -> None:
-    trial = trials.trial(policy={"alarm_after": "1s"})
+    trial = trials.trial(LASTING, policy={"alarm_after": "1s"})
     await trial.start()
-    await trial.until_phase(Phase.BAKING)
+    await trial.until_baking()
     trial.router.owner = "rollout:test/another"
     await trial.signal(names.ABORT)
     await trial.until_phase(Phase.STUCK)
@@ -102,9 +102,9 @@ async def test_a_rollout_that_takes_longer_than_max_duration_goes_back(trials: T
 
 @story
 async def test_max_duration_also_ends_a_hold(trials: Trials) -> None:
-    trial = trials.trial(policy={"max_duration": "6s"})
+    trial = trials.trial({"stages": [stage(5, approval={}), stage(100)]}, policy={"max_duration": "6s"})
     await trial.start()
-    await trial.until_phase(Phase.BAKING)
+    await trial.until_baking()
     await trial.update(names.HOLD)
     result = await trial.went_back(Phase.ROLLED_BACK)
     assert result.reason == "max_duration of 6s is over"
@@ -112,8 +112,8 @@ async def test_max_duration_also_ends_a_hold(trials: Trials) -> None:
 
 @story
 async def test_requests_still_open_in_the_candidate_pool_are_noted(trials: Trials) -> None:
-    trial = await trials.trial(ladder(100)).start()
-    await trial.until_phase(Phase.BAKING)
+    trial = await trials.trial({"stages": [stage(100, "1h")]}).start()
+    await trial.until_baking()
     trial.router.open_requests["candidate"] = 7
     await trial.signal(names.ABORT)
     result = await trial.went_back(Phase.ABORTED)

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from temporalio.api.enums.v1 import EventType
 from temporalio.api.history.v1 import HistoryEvent
@@ -24,8 +24,8 @@ from tests.fakes.connections import FakeConnections
 from tests.fakes.metrics import FakeMetrics
 from tests.fakes.router import FakeRouter
 
-LOOK_EVERY_S = 0.1
-PATIENCE_S = 30.0
+LOOK_EVERY_S = 0.15
+PATIENCE_S = 90.0
 STARTER = "temporal-cli:starter@here"
 
 _numbers = itertools.count(1)
@@ -47,6 +47,10 @@ def ladder(*percents: float, bake: str = "2s", **more: Any) -> dict[str, Any]:
 def stage(percent: float, bake: str = "2s", **more: Any) -> dict[str, Any]:
     """One stage as a user writes it."""
     return {"percent": percent, "bake": bake, **more}
+
+
+LASTING: Final = {"stages": [stage(5, "1h"), stage(100)]}
+"""What a test takes that acts at 5 %: it stays there however busy the machine is, until somebody ends the bake."""
 
 
 @dataclass
@@ -95,9 +99,10 @@ class Trial:
     # ── what an operator says ────────────────────────────────────────────────────────────────────
 
     async def signal(self, name: str, *arguments: Any) -> float:
-        """Send a signal; answers when, in `time.monotonic()`."""
+        """Send a signal; answers with the moment before, in `time.monotonic()`."""
+        moment = time.monotonic()
         await self.handle.signal(name, args=list(arguments))
-        return time.monotonic()
+        return moment
 
     async def update(self, name: str, *arguments: Any) -> str:
         """Send an update; answers with what it said."""
@@ -123,6 +128,15 @@ class Trial:
     async def until_phase(self, phase: Phase, stage_: str | None = None) -> RolloutStatus:
         """Wait for a phase, of a stage."""
         return await self.until(lambda now: now.phase is phase and stage_ in {None, now.stage}, f"{phase} {stage_}")
+
+    async def until_baking(self, stage_: str | None = None) -> RolloutStatus:
+        """Wait for a bake."""
+        return await self.until_phase(Phase.BAKING, stage_)
+
+    async def until_looked(self, times: int = 2) -> RolloutStatus:
+        """Wait until health was asked for so many times more."""
+        before = len(self.metrics.asked)
+        return await self.until(lambda _: len(self.metrics.asked) >= before + times, "it has looked again")
 
     async def until_written(self, percent: float) -> float:
         """Wait until the router has got a percent; answers when."""
