@@ -1,1 +1,0 @@
-"""`sluice restore`: put the traffic back without Temporal."""
