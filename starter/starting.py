@@ -30,6 +30,7 @@ from starter.seeing import Sight, look
 from starter.specfile import SpecFile, load
 
 LOOK_AGAIN_S = 0.2
+_UNDECIDED = {None, Phase.PREFLIGHT, Phase.REFUSED}  # a refused run is closed a moment after it says so
 
 
 def start(
@@ -108,7 +109,7 @@ async def _first_word(client: Client, file: SpecFile, run: Run, *, as_json: bool
     try:
         async with asyncio.timeout(PATIENCE.total_seconds()):
             sight = await look(client, run.workflow_id, run.run_id)
-            while sight.run.open and sight.phase in {None, Phase.PREFLIGHT}:
+            while sight.run.open and sight.phase in _UNDECIDED:
                 await asyncio.sleep(LOOK_AGAIN_S)
                 sight = await look(client, run.workflow_id, run.run_id)
     except TimeoutError:

@@ -70,8 +70,6 @@ def play(wanted: RolloutSpec, happening: list[Event]) -> World:
     world = World(wanted)
     for event in happening:
         world.go_on()
-        if world.over:
-            break
         world.happens(event)
     return world
 

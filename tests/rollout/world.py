@@ -100,6 +100,8 @@ class World:
 
     def go_on(self) -> None:
         """Carry out whatever needs nothing from the world, and begin what does."""
+        if self.over:
+            return
         for _ in range(10 * len(self.plan.stages)):
             decision = self._decide()
             if decision == self.doing and not isinstance(decision, RollBack):
@@ -152,6 +154,8 @@ class World:
 
     def happens(self, event: Event) -> None:
         """One event; one that cannot happen now does not."""
+        if self.over:
+            return
         match event:
             case Say():
                 self._say(event)

@@ -1,4 +1,4 @@
-"""One town for every test that needs a server: a shop, Envoy, Prometheus, Temporal and a worker; ten seconds to build."""
+"""One town for every test that needs a server: shop, Envoy, Prometheus, Temporal and a worker; ten seconds to build."""
 
 import json
 from collections.abc import Iterator
@@ -11,9 +11,9 @@ import pytest
 
 from testbed.bed import Bed
 from testbed.processes import wait_until
-from testbed.temporal import TemporalServer
+from testbed.temporal import TemporalServer, no_profile
 from testbed.worker import Worker
-from tests.starter.typing_it import Typed, environment, finished, launched
+from tests.starter.typing_it import Typed, environment, launched, typed
 from tests.testbed.routes import replace_routes
 
 ROLLOUT = "rollout:demo/checkout"
@@ -34,13 +34,12 @@ class Town:
     directory: Path
     following: list[Any] = field(default_factory=list)
 
-    def sluice(self, *words: str | Path, stdin: str | None = None, **env: str) -> Typed:
-        """Type a command and wait for its end."""
-        process = launched(*words, env=environment(self.server.address, **env), stdin=stdin)
-        return finished(process, stdin)
+    def sluice(self, *words: str | Path, **env: str) -> Typed:
+        """Type a command here and wait for its end: a process of its own would spend a second on starting."""
+        return typed(*words, env={**no_profile(), "TEMPORAL_ADDRESS": self.server.address, **env})
 
     def begin(self, *words: str | Path) -> Any:
-        """Type a command and go on; read it with `finished`."""
+        """Type a command as people do, as a process, and go on; read it with `finished`."""
         self.following.append(launched(*words, env=environment(self.server.address)))
         return self.following[-1]
 

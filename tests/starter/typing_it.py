@@ -1,7 +1,4 @@
-"""Typing a command: in this process for what needs no server, as a process of its own for what does.
-
-The second is what people run, and it keeps the Temporal SDK's threads out of the test process.
-"""
+"""Typing a command: in this process, which is quick, or as a process of its own, which is what people do."""
 
 import os
 import subprocess
@@ -41,11 +38,11 @@ def environment(address: str, **more: str) -> dict[str, str]:
     return {name: value for name, value in mine.items() if value is not None}
 
 
-def launched(*words: str | Path, env: dict[str, str], stdin: str | None = None) -> "subprocess.Popen[str]":
+def launched(*words: str | Path, env: dict[str, str]) -> "subprocess.Popen[str]":
     """Start a command as a process; its output is read with `finished`."""
     return subprocess.Popen(
         [sys.executable, "-m", "starter", *map(str, words)],
-        stdin=subprocess.PIPE if stdin is not None else subprocess.DEVNULL,
+        stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -53,11 +50,11 @@ def launched(*words: str | Path, env: dict[str, str], stdin: str | None = None) 
     )
 
 
-def finished(process: "subprocess.Popen[str]", stdin: str | None = None) -> Typed:
+def finished(process: "subprocess.Popen[str]") -> Typed:
     """Wait for a started command."""
     with process:
         try:
-            out, err = process.communicate(stdin, timeout=WITHIN_S)
+            out, err = process.communicate(timeout=WITHIN_S)
         except subprocess.TimeoutExpired:
             process.kill()
             raise
