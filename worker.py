@@ -201,8 +201,15 @@ def main() -> int:
     logging.basicConfig(level=settings.log_level, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     for chatty in ("httpx", "httpcore"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
-    return asyncio.run(run(settings))
+    try:
+        return asyncio.run(run(settings))
+    except RuntimeError as error:  # the SDK's for a server that cannot be reached
+        log.error("Temporal does not answer: %s; TEMPORAL_ADDRESS or a profile says where it is", error)  # noqa: TRY400
+        return 1
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    exit_code = main()
+    logging.shutdown()
+    # Not sys.exit: the SDK's threads may still touch Python while it finalizes and turn a clean stop into SIGABRT.
+    os._exit(exit_code)

@@ -98,6 +98,9 @@ class WatchingActivities:
             return f"{route} no longer carries our mark (epoch {order.epoch}) but epoch {state.epoch} of {state.owner}"
         if state.in_force != order.percent:
             errors[str(route)] = state.problem or f"it does not prove {percent_text(order.percent)}"
+        elif order.percent and state.healthy.get("candidate") == 0:
+            # The dead count no errors: a gate that looks back for minutes would call them healthy.
+            errors[str(route)] = "the candidate pool has no healthy member"
         return None
 
 

@@ -91,17 +91,20 @@ def decide(plan: Plan, progress: Progress, now: datetime) -> Decision:
     if progress.held is not None:
         return Watch(Phase.HELD, counting=False, acknowledged=progress.held.acknowledged)
     stage = plan.stages[progress.stage]
-    asks_before = stage.approval is not None and stage.approval.before
+    asks = stage.approval is not None and progress.stage not in progress.approvals
     if not progress.arrived:
-        if asks_before and progress.stage not in progress.approvals:
+        if asks and stage.approval is not None and stage.approval.before:
             if progress.reassert:
                 return Shift(progress.percent, expected=progress.percent, reassert=True)
             return _wait_for_people(stage, progress, now)
         return Shift(stage.percent, expected=progress.percent, reassert=progress.reassert)
-    if progress.advanced_by is None and (progress.baked < stage.bake or progress.doubts(stage)):
+    by_hand = progress.advanced_by is not None
+    if progress.baked < stage.bake and not by_hand:
         return Watch(Phase.BAKING, counting=True)
-    if stage.approval is not None and not asks_before and progress.stage not in progress.approvals:
+    if asks:
         return _wait_for_people(stage, progress, now)
+    if progress.doubts(stage) and not by_hand:  # also between a yes and the next percent
+        return Watch(Phase.BAKING, counting=True)
     return Promote() if progress.stage == len(plan.stages) - 1 else Advance()
 
 

@@ -139,6 +139,8 @@ def _objection(fact: RouteFact, owner: str) -> str | None:
         return f"{fact.route}: {fact.problem}"
     if fact.owner is not None and fact.owner != owner:
         return f"{fact.route} is held by {fact.owner}; wait for its end or abort it"
+    if fact.percent is None:
+        return f"{fact.route} could not be read"
     if fact.percent:
         left_by = " (left by a rollout that was terminated?)" if fact.owner else ""
         return (

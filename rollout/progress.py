@@ -15,6 +15,7 @@ from rollout.judge.verdict import GateState, Verdict
 from rollout.messages import TrafficRestored, TrafficShifted, Watched
 from rollout.plan import Plan, PlannedStage
 from rollout.spec import RolloutSpec
+from rollout.watch import old_after
 
 MOST_NOTES = 10
 MOST_REASSERTIONS = 3
@@ -186,7 +187,7 @@ class Progress(Told):
         A gate that it did not watch is forgotten: asked again in a later stage, it would answer for a time in which
         nobody wanted to know, and its silence since then would count as missing data.
         """
-        unseen = tuple(result.watching.unseen)
+        unseen = (*result.watching.unseen, *_outdated(result, spec.policy.poll, now))
         seen = self.but(gates=dict(result.watching.states), unseen=unseen, blind=self.blind if unseen else None)
         if counted:
             seen = seen.but(baked=max(self.baked, observed(result)))
@@ -278,7 +279,7 @@ class Progress(Told):
         return (self.recording(left_at=now) if self.records else self).but(phase=phase)
 
     def doubts(self, stage: PlannedStage) -> tuple[str, ...]:
-        """What keeps a stage even after its bake: gates that do not say healthy, and what could not be seen."""
+        """What keeps a stage after its bake and its approval: gates that do not say healthy, and what was not seen."""
         unsure = tuple(
             f"gate {name}"
             for name in stage.gates
@@ -298,6 +299,17 @@ def observed(result: Watched) -> timedelta:
     states = result.watching.states
     least = min((state.observed_ms for state in states.values()), default=result.watching.observed_ms)
     return timedelta(milliseconds=least)
+
+
+def _outdated(result: Watched, poll: timedelta, now: datetime) -> tuple[str, ...]:
+    """Gates whose answer is old news: nobody asked for a while, and an approval that waited for a worker came first.
+
+    A watch that ended by itself has just asked, whatever the difference between its clock and ours.
+    """
+    if result.why != "interrupted":
+        return ()
+    oldest_ms = (now - old_after(poll)).timestamp() * 1000
+    return tuple(f"gate {name}" for name, state in result.watching.states.items() if state.watermark_ms < oldest_ms)
 
 
 def _seen(progress: Progress, percent: float) -> tuple[float, ...]:

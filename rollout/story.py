@@ -21,7 +21,7 @@ def details(spec: RolloutSpec, plan: Plan | None, progress: Progress) -> str:
     """The whole story as Markdown."""
     parts = [_headline(spec, progress), _now(spec, plan, progress)]
     if plan is not None:
-        parts.append("\n".join(_stage_line(plan, progress, index) for index in range(len(plan.stages))))
+        parts.append("**Stages**\n\n" + "\n".join(_stage_line(plan, progress, i) for i in range(len(plan.stages))))
         parts.append(_gates(spec, plan, progress))
     ahead = _next(spec, plan, progress)
     parts.append(ahead)
@@ -45,13 +45,15 @@ def _headline(spec: RolloutSpec, progress: Progress) -> str:
 def _now(spec: RolloutSpec, plan: Plan | None, progress: Progress) -> str:
     lines = []
     if progress.stop is not None:
-        lines.append(f"- going back: {_line(progress.stop.reason)}")
-    if progress.held is not None:
+        back = "going back" if progress.phase in {Phase.ROLLING_BACK, Phase.STUCK} else "reason for going back"
+        lines.append(f"- {back}: {_line(progress.stop.reason)}")
+    elif progress.held is not None:
         lines.append(f"- held since {_clock(progress.held.since)}: {_line(progress.held.reason)}")
-    if progress.blind is not None:
+    if progress.blind is not None and progress.stop is None:
         lines.append(f"- bake clock stopped, health cannot be seen: {_line(progress.blind)}")
     if progress.reaching is not None and progress.reaching != progress.percent:
-        lines.append(f"- {percent_text(progress.reaching)} is being written, not proven yet")
+        writing, tried = "is being written, not proven yet", "was tried and is not proven; some of it may be in force"
+        lines.append(f"- {percent_text(progress.reaching)} {writing if progress.phase is Phase.SHIFTING else tried}")
     if plan is not None and progress.phase is Phase.BAKING and progress.watching_since is not None:
         stage = plan.stages[progress.stage]
         left = max(timedelta(), stage.bake - progress.baked)
@@ -85,14 +87,25 @@ def _stage_line(plan: Plan, progress: Progress, index: int) -> str:
         early = f", ended early by {record.ended_early_by}" if record.ended_early_by else ""
         state = f"done, baked {text(record.baked)}{early}"
     elif progress.stop is not None:
-        state = f"ended here after {text(record.baked)}"
+        spent = (record.left_at or progress.stop.at) - record.arrived_at if record.arrived_at else timedelta()
+        state = f"ended here after {text(timedelta(seconds=int(spent.total_seconds())))}"
     else:
-        state = f"now, baked {text(record.baked)} of {text(stage.bake)}" if progress.arrived else "now, not proven yet"
+        state = _stage_now(progress, stage)
     return (
         f"- {percent_text(stage.percent)} {stage.title}: {state}{asks}"
         if stage.title != percent_text(stage.percent)
         else f"- {stage.title}: {state}{asks}"
     )
+
+
+def _stage_now(progress: Progress, stage: PlannedStage) -> str:
+    if not progress.arrived:
+        return "now, not proven yet"
+    seen = f"{text(progress.baked)} of {text(stage.bake)} baked"
+    if progress.phase is not Phase.BAKING or progress.watching_since is None:
+        return f"now, {seen}"
+    # While a watch runs, only the watch knows how far it is; the workflow hears it at its end.
+    return f"now, baking since {_clock(progress.watching_since)}" + (f", {seen} before" if progress.baked else "")
 
 
 def _gates(spec: RolloutSpec, plan: Plan, progress: Progress) -> str:
@@ -104,7 +117,8 @@ def _gates(spec: RolloutSpec, plan: Plan, progress: Progress) -> str:
         state = progress.gates.get(name)
         answer = f"**{state.verdict}**: {state.sentence}" if state else f"not asked yet, limit {spec.gates[name].limit}"
         lines.append(f"- {name}: {answer}")
-    return "**Gates** (live numbers: Pending activities)\n\n" + "\n".join(lines)
+    live = "" if progress.over else " (live numbers: Pending activities)"
+    return f"**Gates**{live}\n\n" + "\n".join(lines)
 
 
 def _next(spec: RolloutSpec, plan: Plan | None, progress: Progress) -> str:
@@ -125,7 +139,7 @@ def _next(spec: RolloutSpec, plan: Plan | None, progress: Progress) -> str:
                 "**0 % could not be proven.** The way back is tried again for ever; look at Pending activities for the "
                 "reason, put it right, and it goes on by itself."
             )
-        case Phase.HELD:
+        case _ if progress.held is not None:
             return f"Next: `resume`, or `abort`. To go on: {say} {names.RESUME}`. {stop}"
         case Phase.AWAITING_APPROVAL:
             name = ' --input \'{"by": "YOUR NAME"}\'' if _by_name(spec, plan, progress) else ""

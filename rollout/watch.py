@@ -5,6 +5,8 @@ watermark), so the evidence does not depend on when the polls happened. Property
 expect the same state.
 """
 
+from datetime import timedelta
+
 from rollout.durations import text
 from rollout.judge import threshold
 from rollout.judge.threshold import Vector, text_seconds
@@ -12,7 +14,6 @@ from rollout.judge.verdict import GateState, Verdict
 from rollout.messages import Unseen, Watched, WatchHealth, Watching
 
 MOST_TICKS = 500
-ANNOUNCE_AFTER_MS = 15_000
 
 
 def begin(order: WatchHealth) -> Watching:
@@ -90,7 +91,7 @@ def _blindness(order: WatchHealth, watching: Watching, now_ms: int) -> Watched |
     reason = f"{name}, for {text_seconds(lasted_ms)}: {gap.reason}"
     if lasted_ms >= order.no_data_hold.total_seconds() * 1000 and "no-data" not in order.acknowledged:
         return Watched(why="no-data", reason=f"{reason} (limit {text(order.no_data_hold)})", watching=watching)
-    if order.announced_blind is False and lasted_ms >= max(3 * poll_ms(order), ANNOUNCE_AFTER_MS):
+    if order.announced_blind is False and timedelta(milliseconds=lasted_ms) >= old_after(order.poll):
         return Watched(why="blind", reason=f"{name}: {gap.reason}", watching=watching)
     return None
 
@@ -99,7 +100,13 @@ def _baked(order: WatchHealth, watching: Watching) -> bool:
     wanted_ms = order.bake.total_seconds() * 1000 if order.bake else 0
     least = min((state.observed_ms for state in watching.states.values()), default=watching.observed_ms)
     healthy = all(state.verdict is Verdict.HEALTHY for state in watching.states.values())
-    return least >= wanted_ms and healthy and not watching.unseen
+    behind = any(due(order, state, watching.watermark_ms) for state in watching.states.values())
+    return least >= wanted_ms and healthy and not behind and not watching.unseen
+
+
+def old_after(poll: timedelta) -> timedelta:
+    """Age at which an answer is old news and silence is worth telling."""
+    return max(3 * poll, timedelta(seconds=15))
 
 
 def poll_ms(order: WatchHealth) -> int:

@@ -88,8 +88,16 @@ async def runs(client: Client, query: str, most: int | None = None) -> list[Run]
     return [run async for run in _runs(client, query, most)]
 
 
-async def record(client: Client, workflow_id: str, run_id: str = "") -> DescribeWorkflowExecutionResponse:
+async def record(
+    client: Client, workflow_id: str, run_id: str = "", *, retry: bool = True
+) -> DescribeWorkflowExecutionResponse:
     """The server's whole record of a run; the latest run unless one is named.
+
+    Args:
+        client: Of Temporal.
+        workflow_id: Of the rollout.
+        run_id: Of the run.
+        retry: Whether to try again for some seconds when the server does not answer.
 
     Raises:
         Sorry: there is none.
@@ -97,7 +105,7 @@ async def record(client: Client, workflow_id: str, run_id: str = "") -> Describe
     execution = WorkflowExecution(workflow_id=workflow_id, run_id=run_id)
     request = DescribeWorkflowExecutionRequest(namespace=client.namespace, execution=execution)
     try:
-        return await client.workflow_service.describe_workflow_execution(request, retry=True, timeout=PATIENCE)
+        return await client.workflow_service.describe_workflow_execution(request, retry=retry, timeout=PATIENCE)
     except RPCError as error:
         if error.status is RPCStatusCode.NOT_FOUND and "amespace" not in error.message:
             raise Sorry(f"there is no rollout {workflow_id}; `sluice list --all` shows those that are known") from error
@@ -128,9 +136,14 @@ async def find(client: Client, name: str, environment: str | None, *, running: b
         raise Sorry(f"{name} is being rolled out in {places}; say which with --environment")
     if going:
         return going[0]
-    if running or not mine:
-        raise Sorry(f"no rollout of {name} {'is running' if mine else 'is known'}; `sluice list --all` shows all")
-    return max(mine, key=lambda run: run.started)
+    if not mine:
+        raise Sorry(f"no rollout of {name} is known; `sluice list --all` shows all")
+    # Lists lag by a second: one that was started just now may hide behind the one before.
+    newest = max(mine, key=lambda run: run.started).workflow_id
+    latest = Run.of((await record(client, newest)).workflow_execution_info)
+    if running and not latest.open:
+        raise Sorry(f"no rollout of {name} is running; `sluice list --all` shows all")
+    return latest
 
 
 def _identity(name: str, environment: str | None) -> str | None:

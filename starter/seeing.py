@@ -111,7 +111,8 @@ async def look(client: Client, workflow_id: str, run_id: str, before: Sight | No
         Sorry: the server does not know it.
         RPCError: the server does not answer.
     """
-    answer = await record(client, workflow_id, run_id)
+    # Who has looked before will look again: it is told at once that the server is away.
+    answer = await record(client, workflow_id, run_id, retry=before is None)
     run = Run.of(answer.workflow_execution_info)
     status, plan, silent = (before.status, before.plan, None) if before else (None, None, None)
     if run.state == "Paused":

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from rollout import names
 from rollout.progress import Phase
-from rollout.spec import RolloutSpec
+from starter.specs import spec_schema
 from workflows.operated import DESCRIPTIONS
 
 DOCS = Path(__file__).parent.parent / "docs"
@@ -17,7 +17,7 @@ DOCS = Path(__file__).parent.parent / "docs"
 
 def schema() -> str:
     """The JSON Schema of a spec."""
-    return json.dumps(RolloutSpec.model_json_schema(by_alias=True), indent=2) + "\n"
+    return json.dumps(spec_schema(), indent=2) + "\n"
 
 
 def reference() -> str:

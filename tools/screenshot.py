@@ -193,12 +193,17 @@ async def take(
         size: Width and height, pixels.
     """
     async with browser(size) as page:
-        text = await page.open(url, needles)
+        await page.open(url, needles)
         for label in click:
             await page.click(label)
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_bytes(await page.picture())
-        return text
+        picture, text = await page.picture(), await page.text()
+    await asyncio.to_thread(_write, file, picture)
+    return text
+
+
+def _write(file: Path, picture: bytes) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_bytes(picture)
 
 
 def main() -> int:

@@ -4,6 +4,7 @@ import os
 import struct
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import pytest
@@ -12,9 +13,9 @@ from temporalio.client import WorkflowHandle
 from rollout import names
 from rollout.progress import Phase, RolloutResult
 from testbed.parts import PartMissing, binary
-from tests.faults.house import House, connect, eventually, ladder
+from tests.faults.house import House, connect, ladder, seen
 from tools import screenshot
-from tools.screenshot import NotShown, Page, browser
+from tools.screenshot import NotShown, browser
 
 pytestmark = [pytest.mark.server, pytest.mark.browser]
 
@@ -40,22 +41,26 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
         yield running
 
 
-async def test_the_web_ui_tells_the_story_of_a_rollout(house: House, tmp_path: Path) -> None:
+async def test_the_web_ui_tells_the_story_of_a_rollout(house: House) -> None:
     client = await connect(house)
     spec = ladder((5, "2s"), (25, "4s"), (100, "2s"))
     spec["strategy"]["stages"][1]["approval"] = {"within": "1h"}
     run = await client.start_workflow(
-        names.ROLLOUT, spec, id=names.workflow_id("demo", "checkout"), task_queue=names.TASK_QUEUE, result_type=RolloutResult
+        names.ROLLOUT,
+        spec,
+        id=names.workflow_id("demo", "checkout"),
+        task_queue=names.TASK_QUEUE,
+        result_type=RolloutResult,
     )
     async with browser(SIZE) as page:
-        await until_it_asks(run)
+        await seen("it asks for approval", lambda: run.query(names.STATUS), it_asks)
         # Markdown is in a frame of its own.
         details = await page.open(address(house, run, "user-metadata"), ["on the candidate"])
         assert "checkout 1.41.3 → 1.42.0 in demo: 25 % on the candidate, AwaitingApproval" in details
         assert "5 %: done, baked 2s" in details
         assert "errors: healthy: 0, limit above 0.05 for 2s" in details
         assert "To stop it: temporal workflow signal --workflow-id rollout:demo/checkout --name abort" in details
-        await is_a_picture(page, tmp_path / "details.png")
+        is_a_picture(await page.picture())
 
         await run.execute_update(names.APPROVE, {"by": "ana"})
         await run.result()
@@ -71,7 +76,7 @@ async def test_the_web_ui_tells_the_story_of_a_rollout(house: House, tmp_path: P
             "shift_traffic • 25 % → 100 % on envoy edge/checkout",
         ):
             assert bar in timeline
-        await is_a_picture(page, tmp_path / "run.png")
+        is_a_picture(await page.picture())
 
         listed = await page.open(f"{house.server.ui_url}/namespaces/default/workflows", ["COMPLETED"])
         assert "rollout:demo/checkout" in listed
@@ -93,33 +98,28 @@ def test_the_command_line_takes_a_picture(
     words = ["screenshot", page, str(file), "--wait-for", "do it", "--click", "do it", "--size", "300", "200", "--text"]
     monkeypatch.setattr("sys.argv", words)
     assert screenshot.main() == 0
-    assert size(file) == (300, 200)
-    assert "do it" in capsys.readouterr().out
+    assert size(file.read_bytes()) == (300, 200)
+    assert "done" in capsys.readouterr().out
 
 
-async def until_it_asks(run: WorkflowHandle[object, RolloutResult]) -> None:
-    async def asks() -> bool:
-        status = await run.query(names.STATUS)
-        return bool(status and status["phase"] == Phase.AWAITING_APPROVAL)
-
-    await eventually("it asks for approval", asks)
+def it_asks(status: Any) -> bool:
+    return bool(status) and status["phase"] == Phase.AWAITING_APPROVAL
 
 
 def address(house: House, run: WorkflowHandle[object, RolloutResult], tab: str) -> str:
     """Where the Web UI shows a tab of a run."""
-    return f"{house.server.ui_url}/namespaces/default/workflows/{quote(run.id, safe='')}/{run.first_execution_run_id}/{tab}"
+    runs = f"{house.server.ui_url}/namespaces/default/workflows/{quote(run.id, safe='')}"
+    return f"{runs}/{run.first_execution_run_id}/{tab}"
 
 
-async def is_a_picture(page: Page, file: Path) -> None:
+def is_a_picture(picture: bytes) -> None:
     """A PNG of the window's size with something on it."""
-    file.write_bytes(await page.picture())
-    assert size(file) == SIZE
-    assert file.stat().st_size > BLANK_BYTES
+    assert size(picture) == SIZE
+    assert len(picture) > BLANK_BYTES
 
 
-def size(file: Path) -> tuple[int, int]:
+def size(picture: bytes) -> tuple[int, int]:
     """Width and height of a PNG (its first chunk, IHDR: 8 bytes of signature, length, name, then the two numbers)."""
-    head = file.read_bytes()[:24]
-    assert head.startswith(b"\x89PNG\r\n\x1a\n")
-    width, height = struct.unpack(">II", head[16:24])
+    assert picture.startswith(b"\x89PNG\r\n\x1a\n")
+    width, height = struct.unpack(">II", picture[16:24])
     return int(width), int(height)

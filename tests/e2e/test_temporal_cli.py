@@ -93,7 +93,7 @@ class Cli:
     @contextmanager
     def executing(self, spec: Path) -> Iterator["subprocess.Popen[str]"]:
         """Start a rollout and wait for its end in the background, as a pipeline would."""
-        argv = [binary("temporal"), "workflow", "execute", *START, "--input-file", spec]
+        argv = [str(binary("temporal")), "workflow", "execute", *START, "--input-file", str(spec)]
         with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=self._env) as run:
             wait_until(lambda: bool(self.about("describe").stdout), within_s=30, what="it is started")
             yield run

@@ -77,7 +77,7 @@ class AdminProxy:
 
 def _handler(proxy: AdminProxy) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:  # noqa: N802 - the name that http.server looks for
+        def do_GET(self) -> None:
             answer = proxy.fetch(self.path)
             with suppress(OSError):  # whoever asked was killed, or has given up
                 if answer is not None:

@@ -22,7 +22,7 @@ def percent(file: Path) -> float:
     rules = [rule for host in configuration["virtual_hosts"] for rule in host["routes"]]
     (ordinary,) = [rule for rule in rules if not rule.get("name", "").startswith("sluice-forced")]
     shares = ordinary["route"].get("weighted_clusters", {}).get("clusters", [])
-    weights = {share["name"]: share["weight"] for share in shares}
+    weights: dict[str, float] = {share["name"]: share["weight"] for share in shares}
     candidate = sum(weight for name, weight in weights.items() if name.endswith("-candidate"))
     return 100 * candidate / (sum(weights.values()) or 1)
 

@@ -11,7 +11,7 @@ from tests.faults.house import House, Running, bake_was_exact, eventually, ladde
 
 pytestmark = pytest.mark.server
 
-BAKE_S = 12.0
+BAKE_S = 10.0
 
 
 async def test_a_worker_killed_in_a_bake_costs_neither_time_nor_a_request(house: House, begin: Begin) -> None:
@@ -49,9 +49,12 @@ async def test_a_worker_that_is_stopped_hands_its_bake_to_another_without_a_gap(
 async def test_a_worker_killed_in_a_shift_is_followed_by_one_that_ends_it(
     house: House, begin: Begin, when: str
 ) -> None:
-    run = await begin(ladder((25, "2s"), (100, "2s")))
-    await run.observed(25, 0)
+    spec = ladder((25, "2s"), (100, "2s"))
+    spec["strategy"]["stages"][1]["approval"] = {"before": True, "within": "1h"}
+    run = await begin(spec)
+    await run.until("it asks", lambda status: status.phase is Phase.AWAITING_APPROVAL)
     house.admin.freeze(lambda: when.startswith("before") or house.percent() == 100)
+    await run.handle.signal(names.APPROVE)
     await run.waiting_for(names.SHIFT_TRAFFIC)
     await eventually("the shift waits for Envoy's admin", lambda: house.admin.holding)
     assert house.percent() == (25 if when.startswith("before") else 100)
@@ -59,7 +62,7 @@ async def test_a_worker_killed_in_a_shift_is_followed_by_one_that_ends_it(
     house.admin.thaw()
     house.worker.start()
     result = await run.promoted()
-    assert result.percents_seen == (25, 100)
+    assert list(result.percents_seen) == [25, 100]
     assert run.log.percents == [0, 25, 100]
     assert run.visitors().dropped_requests == 0
 

@@ -40,8 +40,8 @@ def _effort(examples: int) -> settings:
     )
 
 
-LIGHT = _effort(100)
-HEAVY = _effort(250)
+LIGHT = _effort(60)
+HEAVY = _effort(150)
 
 
 def written(**changes: Any) -> dict[str, Any]:
@@ -86,13 +86,17 @@ def planned(wanted: RolloutSpec | None = None, **changes: Any) -> Plan:
 def state(verdict: Verdict = Verdict.HEALTHY, *, observed: timedelta = timedelta(), **changes: Any) -> GateState:
     """What a gate knows; BREACHED and UNDECIDED since a minute ago."""
     active = {"": NOW_MS - 60_000} if verdict in {Verdict.BREACHED, Verdict.UNDECIDED} else {}
+    sentences = {
+        Verdict.HEALTHY: "0.01, limit above 0.05 for 2m",
+        Verdict.NO_DATA: "the query answers nothing",
+    }
     return GateState.model_validate(
         {
             "watermark_ms": NOW_MS,
             "observed_ms": observed // timedelta(milliseconds=1),
             "verdict": verdict,
             "active": active,
-            "sentence": "0.01, limit above 0.05 for 2m" if verdict is Verdict.HEALTHY else f"it is {verdict}",
+            "sentence": sentences.get(verdict, "0.2, beyond its limit for 1m (limit: above 0.05 for 2m)"),
             "blind_since_ms": NOW_MS - 60_000 if verdict is Verdict.NO_DATA else None,
         }
         | changes
@@ -101,7 +105,8 @@ def state(verdict: Verdict = Verdict.HEALTHY, *, observed: timedelta = timedelta
 
 def both(verdict: Verdict = Verdict.HEALTHY, *, observed: timedelta = timedelta()) -> dict[str, GateState]:
     """The states of both gates of the usual spec, the first with this verdict."""
-    return {"errors": state(verdict, observed=observed), "conversion": state(observed=observed)}
+    calm = state(observed=observed, sentence="0.03, limit below 0.02")
+    return {"errors": state(verdict, observed=observed), "conversion": calm}
 
 
 def saw(why: str, states: dict[str, GateState] | None = None, **changes: Any) -> Watched:
@@ -132,8 +137,9 @@ def baking(stage: int = 0, wanted: Plan | None = None, now: datetime = NOW) -> P
     progress = begun(plan_)
     for index in range(stage):
         rung = plan_.stages[index]
-        done = saw("baked", {name: state(observed=rung.bake) for name in rung.gates})
+        done = saw("baked", {name: known for name, known in both(observed=rung.bake).items() if name in rung.gates})
         progress = shifted(progress, rung.percent, now).watching(Phase.BAKING, now)
+        progress = progress.approved(index, yes()) if rung.approval else progress
         progress = progress.watched(done, spec(), now, counted=True).next_stage(now)
     return shifted(progress, plan_.stages[stage].percent, now).watching(Phase.BAKING, now)
 
@@ -141,7 +147,8 @@ def baking(stage: int = 0, wanted: Plan | None = None, now: datetime = NOW) -> P
 def baked(stage: int = 0, wanted: Plan | None = None, now: datetime = NOW) -> Progress:
     """The bake of a stage is done and every gate says healthy."""
     plan_ = wanted or planned()
-    done = saw("baked", {name: state(observed=plan_.stages[stage].bake) for name in plan_.stages[stage].gates})
+    rung = plan_.stages[stage]
+    done = saw("baked", {name: known for name, known in both(observed=rung.bake).items() if name in rung.gates})
     return baking(stage, plan_, now).watched(done, spec(), now, counted=True)
 
 

@@ -158,6 +158,31 @@ def test_a_yes_does_not_move_traffic_while_a_rule_is_pending() -> None:
     assert decided(pending.approved(0, yes()), plan=plan) == BAKE
 
 
+def test_a_yes_that_waited_for_a_worker_does_not_move_traffic_on_yesterday_s_health() -> None:
+    """No worker for an hour: the yes is read first, and the last answer of every gate is an hour old."""
+    plan, there = waiting()
+    hour_old = saw("interrupted", both(observed=HOUR))
+    late = NOW + 50 * MINUTE
+    answered = there.approved(0, yes()).watched(hour_old, spec(), late, counted=False)
+    assert decided(answered, late, plan) == BAKE
+    asked_again = answered.watched(saw("baked", both(observed=HOUR)), spec(), late, counted=True)
+    assert decided(asked_again, late, plan) == Advance()
+
+
+def test_a_watch_that_ended_by_itself_is_believed_whatever_its_clock_says() -> None:
+    """Clocks differ; a rollout must not wait for ever for one that is a minute behind."""
+    there = baking(1).watched(saw("baked", both(observed=HOUR)), spec(), NOW + MINUTE, counted=True)
+    assert decided(there, NOW + MINUTE) == Advance()
+
+
+def test_people_are_asked_and_their_silence_counts_also_while_a_gate_is_silent() -> None:
+    plan, there = waiting()
+    blind = there.watched(saw("blind", both(Verdict.NO_DATA), unseen=("gate errors",)), spec(), NOW, counted=False)
+    assert decided(blind, plan=plan) == Watch(Phase.AWAITING_APPROVAL, counting=False, until=NOW + HOUR)
+    assert isinstance(decided(blind, NOW + HOUR, plan), Expire)
+    assert decided(blind.approved(0, yes()), plan=plan) == BAKE
+
+
 def test_the_deadline_is_exact() -> None:
     plan, there = waiting()
     still = decided(there, NOW + HOUR - timedelta(microseconds=1), plan)

@@ -104,6 +104,10 @@ def test_a_route_that_cannot_be_used_is_refused(found: dict[str, Any], reason: s
     assert reasons(**fact(**found)) == [reason]
 
 
+def test_a_route_that_nobody_could_read_is_refused() -> None:
+    assert reasons(routes=(RouteFact(route=ROUTE),)) == [f"{ROUTE} could not be read"]
+
+
 def test_a_rollout_that_could_never_finish_is_refused() -> None:
     sentence = "policy.max_duration is not longer than the bakes together: the rollout could never finish"
     assert reasons(spec(policy={"max_duration": "50m"})) == [sentence]

@@ -14,7 +14,7 @@ from rollout.judge.verdict import Verdict
 from rollout.progress import Phase
 from rollout.spec import RolloutSpec
 from tests.rollout.given import HEAVY, LIGHT, ladder, spec
-from tests.rollout.world import ROUTE, Event, Fails, Loses, Reports, Say, Sees, Wait, Works, World, written
+from tests.rollout.world import ROUTE, Away, Event, Fails, Loses, Reports, Say, Sees, Wait, Works, World, written
 
 PEOPLE = (None, "ana", "ben", "cleo", "eve")
 GATES = {"errors": {"query": "x", "above": 1}, "orders": {"query": "y", "below": 1, "on_breach": "hold"}}
@@ -61,7 +61,10 @@ watching = (
     | st.builds(Reports, st.sampled_from(["breached", "blind", "sighted", "no-data", "drifted", "interrupted"]))
 )
 luck: st.SearchStrategy[Event] = (
-    st.just(Works()) | st.builds(Wait, st.integers(1, 60)) | st.builds(Fails, st.booleans(), st.booleans())
+    st.just(Works())
+    | st.builds(Wait, st.integers(1, 60))
+    | st.builds(Away, st.integers(1, 600))
+    | st.builds(Fails, st.booleans(), st.booleans())
 )
 events = luck | luck | watching | going_on
 

@@ -169,7 +169,7 @@ def test_a_watch_without_news_goes_on() -> None:
 
 def test_a_breach_is_the_worst_news() -> None:
     bad = watching({"orders": state(Verdict.BREACHED)}, unseen=blind(ROUTE, 9_999))
-    assert end(order(), bad, drift="someone moved it") == ("breached", "orders", "it is breached")
+    assert end(order(), bad, drift="someone moved it") == ("breached", "orders", bad.states["orders"].sentence)
 
 
 def test_drift_is_worse_than_silence() -> None:
@@ -185,7 +185,7 @@ def test_what_somebody_has_acknowledged_is_no_news() -> None:
     held = order(bake=None, acknowledged=("errors", "drift", "no-data"), announced_blind=None)
     bad = watching({"errors": state(Verdict.BREACHED)}, unseen=blind(ROUTE, 9_999))
     assert end(held, bad, drift="moved") is None
-    assert end(held, watching({"orders": state(Verdict.BREACHED)}))  # the other gate is
+    assert why(held, watching({"orders": state(Verdict.BREACHED)})) == "breached"  # nobody has, of the other gate
 
 
 @pytest.mark.parametrize(("seconds", "news"), [(14.9, None), (15, "blind"), (299.9, "blind"), (300, "no-data")])
@@ -247,6 +247,13 @@ def test_a_bake_does_not_end_on_yesterday_s_answer() -> None:
 
 def test_a_bake_does_not_end_while_a_route_cannot_be_seen() -> None:
     assert end(order(), watching(unseen=blind(ROUTE, 1))) is None
+
+
+def test_a_bake_does_not_end_while_ticks_of_an_absence_are_still_to_be_caught_up() -> None:
+    """An hour is asked for in bites; the first bite may be healthy and the second one not."""
+    behind = state(observed=2 * MINUTE, watermark_ms=NOW_MS - POLL_MS)
+    assert end(order(), watching({"errors": behind})) is None
+    assert end(order(), watching({"errors": behind}, watermark_ms=NOW_MS - 1)) == ("baked", None, "")
 
 
 def test_without_gates_the_clock_alone_decides() -> None:

@@ -41,6 +41,13 @@ class Wait:
 
 
 @dataclass(frozen=True)
+class Away:
+    """Time passes and nobody watches: no worker."""
+
+    seconds: int
+
+
+@dataclass(frozen=True)
 class Works:
     """What is being done succeeds: a write is proven, a bake is observed to its end."""
 
@@ -76,7 +83,7 @@ class Reports:
     why: Why
 
 
-Event = Say | Wait | Works | Fails | Sees | Loses | Reports
+Event = Say | Wait | Away | Works | Fails | Sees | Loses | Reports
 
 
 @dataclass
@@ -161,6 +168,8 @@ class World:
                 self._say(event)
             case Wait(seconds):
                 self._wait(timedelta(seconds=seconds))
+            case Away(seconds):
+                self._pass(timedelta(seconds=seconds))
             case Works():
                 self._works()
             case Fails():
@@ -179,24 +188,31 @@ class World:
         if refusal(self.spec, self.plan, self.progress, said.name, command) is None:
             self._to(obey(self.plan, self.progress, said.name, command, self.now))
 
-    def _wait(self, time: timedelta) -> None:
+    def _pass(self, time: timedelta) -> None:
         if isinstance(self.doing, Watch) and self.doing.until is not None:
             time = min(time, self.doing.until - self.now)
         self.now += time
         if self.progress.held is None and self.progress.waiting_since is not None:
             self.waited += time
+
+    def _wait(self, time: timedelta) -> None:
+        before = self.now
+        self._pass(time)
         if self.seen is not None:
+            more = (self.now - before) // timedelta(milliseconds=1) if self._counting else 0
             self.seen = Watching(
-                states={name: self._later(name, known, time) for name, known in self.seen.states.items()},
-                watermark_ms=self.seen.watermark_ms + time // timedelta(milliseconds=1),
-                observed_ms=self.seen.observed_ms + (time // timedelta(milliseconds=1) if self._counting else 0),
+                states={name: self._later(name, known, more) for name, known in self.seen.states.items()},
+                watermark_ms=milliseconds(self.now),
+                observed_ms=self.seen.observed_ms + more,
                 unseen=self.seen.unseen,
             )
 
-    def _later(self, name: str, known: GateState, time: timedelta) -> GateState:
-        blind = known.verdict is Verdict.NO_DATA or f"gate {name}" in (self.seen.unseen if self.seen else ())
-        more = 0 if blind or not self._counting else time // timedelta(milliseconds=1)
-        return known.model_copy(update={"observed_ms": known.observed_ms + more})
+    def _later(self, name: str, known: GateState, more: int) -> GateState:
+        if self.seen is None or f"gate {name}" in self.seen.unseen:
+            return known
+        blind = known.verdict is Verdict.NO_DATA
+        later = {"watermark_ms": milliseconds(self.now), "observed_ms": known.observed_ms + (0 if blind else more)}
+        return known.model_copy(update=later)
 
     def _works(self) -> None:
         match self.doing:
@@ -271,10 +287,11 @@ class World:
 
     def _begin_watch(self, step: Watch) -> None:
         gates = self.plan.stages[self.progress.stage].gates if self.progress.percent else ()
-        fresh = GateState(watermark_ms=0)
+        now_ms = milliseconds(self.now)
+        fresh = GateState(watermark_ms=now_ms)
         self.seen = Watching(
             states={name: self.progress.gates.get(name, fresh) for name in gates},
-            watermark_ms=0,
+            watermark_ms=now_ms,
             observed_ms=self.progress.baked // timedelta(milliseconds=1),
         )
         self._to(self.progress.watching(step.phase, self.now))
@@ -321,9 +338,13 @@ class World:
                 asks_before = stage.approval is not None and stage.approval.before
                 assert percent == expected or not asks_before or progress.stage in progress.approvals
             case Advance() | Promote():
-                answers = [known.verdict for known in progress.gates.values()]
-                observed = progress.baked >= stage.bake and set(answers) <= {Verdict.HEALTHY} and not progress.unseen
-                assert progress.advanced_by is not None or observed, "a stage is left healthy or by hand"
+                answers = {known.verdict for known in progress.gates.values()}
+                oldest = min((known.watermark_ms for known in progress.gates.values()), default=milliseconds(self.now))
+                fresh = milliseconds(self.now) - oldest <= 15_000
+                seen = progress.baked >= stage.bake and answers <= {Verdict.HEALTHY} and fresh and not progress.unseen
+                assert progress.advanced_by is not None or seen, (
+                    "a stage is left healthy, seen to be so now, or by hand"
+                )
                 assert stage.approval is None or progress.stage in progress.approvals, "asked means answered"
             case Expire() | Hold():
                 assert self.waited >= self._within(), "held time does not count"
@@ -349,6 +370,10 @@ class World:
         assert "|" not in answer.details
         if self.progress.stop is None and self.progress.phase not in ENDED:
             assert f"--workflow-id {self.spec.workflow_id} --name {names.ABORT}`" in answer.details
+
+
+def milliseconds(moment: datetime) -> int:
+    return round(moment.timestamp() * 1000)
 
 
 def written(**fields: Any) -> dict[str, Any]:

@@ -151,7 +151,7 @@ def test_a_name_that_cannot_be_one_is_wrong_use(name: str, environment: str | No
     assert sorry.value.code is Exit.USAGE
 
 
-@pytest.mark.parametrize("words", [["list"], ["status", "checkout"], ["abort", "checkout"], ["setup"], ["watch", "x"]])
+@pytest.mark.parametrize("words", [["list"], ["abort", "checkout"], ["setup"]])
 def test_a_server_that_is_not_there_is_one_sentence(words: list[str]) -> None:
     answer = finished(launched(*words, env=environment(NOBODY)))
     assert (answer.code, answer.out) == (1, "")

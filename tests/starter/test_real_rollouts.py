@@ -72,6 +72,8 @@ def test_what_is_held_ends_a_watch_that_shall_not_wait(town: Town) -> None:
     assert town.sluice("hold", ROLLOUT, "--by", "ana", "--comment", "lunch").code == 0
     end = town.sluice("watch", "checkout", "--no-wait")
     assert (end.code, end.out.splitlines()[-1]) == (13, "checkout 1.42.0 in demo: Held: held by ana: lunch")
+    live = town.sluice("watch", ROLLOUT, "--no-wait", FORCE_COLOR="1", COLUMNS="100")
+    assert (live.code, "Held at 5 %" in live.out, "\x1b[" in live.out) == (13, True, True)
     assert town.sluice("status", "checkout", "--exit-code").code == 13
     assert town.sluice("reject", ROLLOUT).code == 0
     assert town.sluice("watch", ROLLOUT).code == 12

@@ -69,9 +69,9 @@ def test_a_plan_has_colours_and_frames_for_a_person() -> None:
 
 
 def test_a_plan_is_one_object_for_a_machine() -> None:
-    plan: dict[str, Any] = json.loads(typed("plan", EXAMPLES / "checkout.json", "--json").out)
+    plan: dict[str, Any] = json.loads(typed("plan", EXAMPLES / "canary-envoy.yaml", "--json").out)
     assert [stage["percent"] for stage in plan["stages"]] == [5, 25, 50, 100]
-    assert plan["stages"][0]["approval"] == {"from": [], "within": "PT10M", "then": "rollback", "before": False}
-    assert plan["routes"] == ["envoy edge/checkout"]
-    assert plan["workflow_id"] == "rollout:demo/checkout"
-    assert plan["shortest_s"] == 45
+    assert plan["stages"][0]["approval"] == {"from": ["qa"], "within": "P1D", "then": "rollback", "before": False}
+    assert plan["routes"] == ["envoy edge-1/checkout"]
+    assert plan["workflow_id"] == "rollout:prod/checkout"
+    assert (plan["shortest_s"], plan["longest_s"]) == (3 * 3600, 48 * 3600)

@@ -46,13 +46,13 @@ async def test_the_current_details_say_where_why_what_next_and_how_to_stop(trial
         f"**{trial.service}** 1.0 → **2.0** in test: **5 %** on the candidate, Baking",
         "- 5 % internal: now",
         "- 100 %: to come",
-        "after the bake an approval, then 100 %",
+        "an approval, then 100 %",
         f"temporal workflow signal --workflow-id {trial.id} --name abort",
     ):
         assert fact in details
     await trial.signal(names.ABORT, {"by": "ana"})
     await trial.went_back(Phase.ABORTED)
-    assert "going back: aborted by ana" in await trial.details()
+    assert "aborted by ana" in await trial.details()
 
 
 @story
