@@ -143,12 +143,13 @@ class House:
     def _is_calm(self) -> bool:
         healthy = self.stats(r"^cluster\.checkout-.*\.membership_healthy$")
         try:
-            scraped = [value for _, value in self.bed.prometheus.query('up{job="shop"}')]
+            # A Prometheus that was killed says "up" for minutes after its return, before its first scrape.
+            scraped = self.bed.prometheus.query(f'up{{job="shop"}} == 1 and time() - timestamp(up) < {2 * POLL_S}')
             known = self.bed.prometheus.query('http_requests_total{status="200"}')
         except httpx.HTTPError:
             return False
         quiet = not any(value > 0 for value in self.errors())  # NaN is not, and nobody asked the candidate anything
-        return list(healthy.values()) == [1, 1] and scraped == [1, 1] and len(known) == 2 and quiet
+        return list(healthy.values()) == [1, 1] and len(scraped) == len(known) == 2 and quiet
 
     def __enter__(self) -> Self:
         with ExitStack() as undo:

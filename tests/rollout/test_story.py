@@ -140,6 +140,9 @@ SCENES: dict[str, Scene] = {
     "finalizing": of(baked(2).in_phase(Phase.FINALIZING)),
     "promoted": of(baked(2).ended(Phase.PROMOTED, LATER)),
     "rolling-back": of(breached()),
+    "rolling-back-while-held": of(
+        held_by_ana().stopped(Phase.ROLLED_BACK, f"gate errors: {BREACH}", LATER).in_phase(Phase.ROLLING_BACK)
+    ),
     "rolling-back-from-an-unproven-write": of(aborted_while_shifting()),
     "stuck": of(breached().in_phase(Phase.STUCK)),
     "rolled-back": of(ended(Phase.ROLLED_BACK, breached())),

@@ -194,7 +194,7 @@ def test_an_admin_address_is_an_url_without_a_password(url: str) -> None:
     [
         ("config_dump_seed", [0]),
         ("config_dump_weight_zero", [0]),
-        ("config_dump_weighted_headers_metadata", [0, 5]),  # the operator's own rule that forces the candidate is left alone
+        ("config_dump_weighted_headers_metadata", [0, 5]),  # the operator's rule that forces the candidate is not ours
         ("config_dump_weight_hundred", [100]),
     ],
 )
