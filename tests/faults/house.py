@@ -157,7 +157,8 @@ class House:
                 undo.enter_context(part)
             settings = self.bed.settings_text().replace(self.bed.envoy.admin_url, self.admin.url)
             patience = f"[connections.prometheus]\ntimeout_s = {POLL_S:g}"
-            self.settings.write_text(settings.replace("[connections.prometheus]", patience), encoding="utf-8")
+            settings = 'graceful_stop = "1s"\n\n' + settings.replace("[connections.prometheus]", patience)
+            self.settings.write_text(settings, encoding="utf-8")
             undo.callback(self.worker.stop)
             self.worker.start()
             self._open = undo.pop_all()
@@ -289,13 +290,21 @@ def bake_took_s(stage: StageRecord) -> float:
     return (stage.left_at - stage.arrived_at).total_seconds()
 
 
-def bake_was_exact(result: RolloutResult, bake_s: float, *, late_s: float = 3.0) -> None:
-    """The first stage observed what it should, to a poll, and ended soon after: neither skipped nor begun anew."""
+def bake_was_exact(result: RolloutResult, bake_s: float, back_at: float) -> None:
+    """The first stage observed what it should, to a poll, and ended in time: neither skipped nor begun anew.
+
+    Args:
+        result: Of the rollout.
+        bake_s: Of its first stage, seconds.
+        back_at: When somebody watched again at the latest, Unix seconds; it cannot have ended before.
+    """
     stage = result.stages[0]
     took_s = bake_took_s(stage)
     print(f"a bake of {bake_s:g} s observed {stage.baked.total_seconds():g} s and took {took_s:.2f} s")
     assert abs(stage.baked.total_seconds() - bake_s) <= POLL_S
-    assert bake_s <= took_s < bake_s + late_s
+    assert stage.arrived_at
+    back_s = back_at - stage.arrived_at.timestamp()
+    assert bake_s <= took_s < max(bake_s, back_s) + 3
 
 
 async def connect(house: House) -> Client:

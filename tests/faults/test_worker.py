@@ -22,7 +22,7 @@ async def test_a_worker_killed_in_a_bake_costs_neither_time_nor_a_request(house:
     house.worker.start()
     again = await run.beats(after=noticed.beat_at)
     print(f"blind for {again.beat_at - noticed.beat_at:.1f} s")
-    bake_was_exact(await run.promoted(), BAKE_S)
+    bake_was_exact(await run.promoted(), BAKE_S, again.beat_at)
     assert run.log.percents == [0, 25, 100]
     assert run.visitors().dropped_requests == 0
 
@@ -38,10 +38,12 @@ async def test_a_worker_that_is_stopped_hands_its_bake_to_another_without_a_gap(
         again = await run.beats(after=handed_over.beat_at)
         await stopping
         assert leaving.child.exit_code == 0
+        why = handed_over.pending[names.WATCH_HEALTH].last_failure
+        assert not why.HasField("timeout_failure_info"), "it was handed over, nobody had to find out"
         assert again.pending[names.WATCH_HEALTH].last_worker_identity.startswith(f"{staying.pid}@")
         assert again.observed_s >= handed_over.observed_s, "the next one goes on from the last beat"
         print(f"blind for {again.beat_at - handed_over.beat_at:.1f} s")
-        bake_was_exact(await run.promoted(), BAKE_S)
+        bake_was_exact(await run.promoted(), BAKE_S, again.beat_at)
         assert run.visitors().dropped_requests == 0
 
 

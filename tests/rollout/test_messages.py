@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rollout.messages import Command, WatchHealth, read_command
+from tests.rollout.generated import json_values
 from tests.rollout.given import LIGHT, MINUTE, gate, spec, state
-from tests.rollout.test_spec import json_values
 
 
 @pytest.mark.parametrize("arguments", [(), (None,), ({},), (Command(),)])

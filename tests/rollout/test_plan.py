@@ -11,8 +11,8 @@ from rollout.messages import Watched, Watching
 from rollout.plan import Plan, RouteFact, plan, shortest, stages
 from rollout.progress import Phase
 from rollout.spec import RolloutSpec
+from tests.rollout.generated import written_specs
 from tests.rollout.given import LIGHT, MINUTE, NOW, OWNER, baking, facts, ladder, planned, spec
-from tests.rollout.test_spec import written_specs
 
 ROUTE = "envoy edge-1/checkout"
 WAY_OUT = "bring it to 0 % or swap the pools' names"

@@ -14,7 +14,8 @@ from rollout.judge.verdict import Verdict
 from rollout.progress import Phase
 from rollout.spec import RolloutSpec
 from tests.rollout.given import HEAVY, LIGHT, ladder, spec
-from tests.rollout.world import ROUTE, Away, Event, Fails, Loses, Reports, Say, Sees, Wait, Works, World, written
+from tests.rollout.happening import Away, Event, Fails, Loses, Reports, Say, Sees, Wait, Works
+from tests.rollout.world import ROUTE, World, written
 
 PEOPLE = (None, "ana", "ben", "cleo", "eve")
 GATES = {"errors": {"query": "x", "above": 1}, "orders": {"query": "y", "below": 1, "on_breach": "hold"}}

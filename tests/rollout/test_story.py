@@ -49,6 +49,7 @@ ANYBODY = spec(
     strategy=ladder({"percent": 5, "bake": "10m"}, {"percent": 100, "approval": {"before": True, "then": "hold"}}),
     approvals=None,
 )
+NAMED = spec(strategy=ladder({"percent": 100, "approval": {}}), approvals={"four_eyes": True})
 CAREFUL = spec(approvals={"people": ["qa"], "four_eyes": True})
 
 Scene = tuple[RolloutSpec, Plan | None, Progress]
@@ -114,6 +115,12 @@ def aborted_while_shifting() -> Progress:
     return obey(planned(), there, names.ABORT, Command(), NOW).in_phase(Phase.ROLLING_BACK)
 
 
+def silenced() -> Progress:
+    silence = "gate errors, for 5m: the query answers nothing (limit 5m)"
+    report = saw("no-data", dict(blind().gates), reason=silence, unseen=("gate errors",))
+    return blind().watched(report, spec(), LATER, counted=True).in_phase(Phase.ROLLING_BACK)
+
+
 def held_by_ana() -> Progress:
     there = some(Verdict.HEALTHY, 3).hold("held by ana: looking at the graphs", "ana", NOW).in_phase(Phase.HELD)
     return there.noted("ignored: advance: it is held (held by ana: looking at the graphs); resume it first")
@@ -132,6 +139,7 @@ SCENES: dict[str, Scene] = {
     "baking-after-an-advance": of(baking(1).advanced("ana").next_stage(NOW).but(arrived=True).in_phase(Phase.BAKING)),
     "awaiting-approval": of(asking(spec())),
     "awaiting-approval-four-eyes": of(asking(CAREFUL), CAREFUL),
+    "awaiting-approval-of-anybody-else": of(asking(NAMED), NAMED),
     "awaiting-approval-before": of(asking_before(), ANYBODY),
     "held-by-a-person": of(held_by_ana()),
     "held-by-drift": of(drifted()),
@@ -140,6 +148,7 @@ SCENES: dict[str, Scene] = {
     "finalizing": of(baked(2).in_phase(Phase.FINALIZING)),
     "promoted": of(baked(2).ended(Phase.PROMOTED, LATER)),
     "rolling-back": of(breached()),
+    "rolling-back-for-want-of-data": of(silenced()),
     "rolling-back-while-held": of(
         held_by_ana().stopped(Phase.ROLLED_BACK, f"gate errors: {BREACH}", LATER).in_phase(Phase.ROLLING_BACK)
     ),

@@ -1,8 +1,6 @@
 """A watch polls when it can and asks for everything since; what it sees does not depend on when it looked."""
 
 from datetime import timedelta
-from itertools import pairwise
-from math import nan
 
 import pytest
 from hypothesis import given
@@ -11,38 +9,9 @@ from hypothesis import strategies as st
 from rollout.judge.threshold import Vector
 from rollout.judge.verdict import GateState, Verdict
 from rollout.messages import Unseen, Watched, WatchHealth, Watching
-from rollout.watch import MOST_TICKS, begin, conclude, due, fold_gate, poll_ms, unseen
-from tests.rollout.given import HEAVY, LIGHT, MINUTE, NOW_MS, OWNER, gate, spec, state
-
-POLL_MS = 5_000
-ROUTE = "envoy edge-1/checkout"
-HOLD_MS = 300_000
-
-
-def order(**changes: object) -> WatchHealth:
-    return WatchHealth.model_validate(
-        {
-            "gates": {"errors": gate(**{"for": "15s"}), "orders": gate(above=None, below=1)},
-            "since_ms": NOW_MS,
-            "bake": MINUTE,
-            "poll": timedelta(milliseconds=POLL_MS),
-            "no_data_hold": 5 * MINUTE,
-            "routes": spec().routes,
-            "percent": 5,
-            "epoch": 7,
-            "owner": OWNER,
-        }
-        | changes
-    )
-
-
-def watching(states: dict[str, GateState] | None = None, **changes: object) -> Watching:
-    healthy = {"errors": state(observed=MINUTE), "orders": state(observed=MINUTE)}
-    return Watching.model_validate({"states": healthy | (states or {}), "watermark_ms": NOW_MS} | changes)
-
-
-def blind(name: str, seconds: float) -> dict[str, Unseen]:
-    return {name: Unseen(since_ms=NOW_MS - round(seconds * 1000), reason="no answer")}
+from rollout.watch import MOST_TICKS, begin, conclude, due, fold_gate, unseen
+from tests.rollout.given import HEAVY, MINUTE, NOW_MS, state
+from tests.rollout.watches import HOLD_MS, POLL_MS, ROUTE, blind, order, watching
 
 
 def end(order_: WatchHealth, watching_: Watching, drift: str | None = None) -> tuple[str, str | None, str] | None:
@@ -201,6 +170,12 @@ def test_a_slow_poll_is_given_three_turns_before_blindness_is_announced() -> Non
     assert end(slow, watching(unseen=blind(ROUTE, 60))) == ("blind", None, f"{ROUTE}: no answer")
 
 
+def test_a_quick_poll_does_not_make_blindness_news_any_sooner() -> None:
+    quick = order(poll=timedelta(seconds=1))
+    assert end(quick, watching(unseen=blind(ROUTE, 14))) is None
+    assert why(quick, watching(unseen=blind(ROUTE, 15))) == "blind"
+
+
 def test_the_longest_blindness_counts() -> None:
     both = blind("gate errors", 20) | blind("gate orders", 400)
     assert why(order(), watching(unseen=both)) == "no-data"
@@ -267,86 +242,7 @@ def test_a_watch_that_only_watches_never_says_baked() -> None:
     assert end(order(bake=None), watching({"errors": state(observed=99 * MINUTE)})) is None
 
 
-# ── Polls at random times ───────────────────────────────────────────────────────────────────────
-
-samples = st.sampled_from([0.0, 0.04, 0.06, 0.9, nan, None])
-series = st.lists(samples, min_size=8, max_size=60)
-
-
-def world(history: list[float | None], at_ms: int) -> Vector:
-    """What the metrics store holds for a tick, whenever it is asked."""
-    value = history[((at_ms - NOW_MS) // POLL_MS - 1) % len(history)]
-    return {} if value is None else {"": value}
-
-
-def watch(order_: WatchHealth, history: list[float | None], polls: list[int], *, crash_at: int = -1) -> Watching:
-    """Poll at these times, Unix milliseconds, until a breach that ends the watch; crash once and go on."""
-    now = begin(order_)
-    for number, now_ms in enumerate(polls):
-        if number == crash_at:
-            now = Watching.model_validate_json(now.model_dump_json())
-        states = {}
-        for name, known in now.states.items():
-            while ticks := due(order_, known, now_ms):
-                asked = range(ticks[0], ticks[1] + 1, poll_ms(order_))
-                known = fold_gate(order_, name, known, {at_ms: world(history, at_ms) for at_ms in asked})  # noqa: PLW2901
-                if _over(order_, name, known):
-                    break
-            states[name] = known
-        now = Watching(states=states, watermark_ms=now_ms)
-        if any(_over(order_, name, known) for name, known in states.items()):
-            break
-    return now
-
-
-def _over(order_: WatchHealth, name: str, known: GateState) -> bool:
-    return known.verdict is Verdict.BREACHED and name not in order_.acknowledged
-
-
-@given(
-    series,
-    st.lists(st.integers(1, 20 * POLL_MS), min_size=1, max_size=30),
-    st.integers(0, 30),
-    st.sampled_from([(), ("errors",)]),
-)
-@HEAVY
-def test_polls_at_random_times_and_crashes_see_what_regular_polls_see(
-    history: list[float | None], gaps: list[int], crash_at: int, acknowledged: tuple[str, ...]
-) -> None:
-    rule = order(gates={"errors": gate(**{"for": "15s"})}, acknowledged=acknowledged)
-    polls = [NOW_MS + sum(gaps[: count + 1]) for count in range(len(gaps))]
-    regular = list(range(NOW_MS + POLL_MS, polls[-1] + 1, POLL_MS))
-    assert watch(rule, history, polls, crash_at=crash_at).states == watch(rule, history, regular).states
-
-
-@given(series, st.lists(st.integers(1, 40), max_size=6), st.integers(0, 40))
-@HEAVY
-def test_a_state_does_not_depend_on_how_its_ticks_were_cut_into_batches(
-    history: list[float | None], cuts: list[int], written_at: int
-) -> None:
-    rule = order(acknowledged=("errors",))
-    ticks = {NOW_MS + tick * POLL_MS: world(history, NOW_MS + tick * POLL_MS) for tick in range(1, 41)}
-    whole = fold_gate(rule, "errors", GateState(watermark_ms=NOW_MS), ticks)
-    parts = GateState(watermark_ms=NOW_MS)
-    for first, last in pairwise(sorted({0, 40, *cuts})):
-        batch = {at_ms: ticks[at_ms] for tick in range(first + 1, last + 1) if (at_ms := NOW_MS + tick * POLL_MS)}
-        parts = fold_gate(rule, "errors", parts, batch)
-        if first <= written_at < last:
-            parts = GateState.model_validate_json(parts.model_dump_json())
-    assert parts == whole
-
-
-@given(series, st.integers(1, 60))
-@LIGHT
-def test_the_bake_clock_counts_every_tick_with_data_once(history: list[float | None], length: int) -> None:
-    rule = order(acknowledged=("errors", "orders"))
-    seen = watch(rule, history, [NOW_MS + length * POLL_MS]).states["errors"]
-    with_data = sum(
-        value is not None and value == value  # noqa: PLR0124 - not NaN
-        for value in (history[tick % len(history)] for tick in range(length))
-    )
-    assert seen.observed_ms == with_data * POLL_MS
-
+# ── Always ──────────────────────────────────────────────────────────────────────────────────────
 
 verdicts = st.sampled_from(list(Verdict))
 

@@ -6,7 +6,7 @@ What must hold at every single step is in `_check` and `_to`.
 
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any, Literal, assert_never
+from typing import Any, assert_never
 
 from rollout import names
 from rollout.commands import obey, refusal
@@ -18,72 +18,10 @@ from rollout.progress import MOST_BLIND_REPORTS, MOST_REASSERTIONS, Phase, Progr
 from rollout.spec import RolloutSpec
 from rollout.status import status
 from tests.rollout.given import NOW, planned
+from tests.rollout.happening import Away, Event, Fails, Loses, Reports, Say, Sees, Wait, Why, Works
 
-Why = Literal["baked", "breached", "blind", "sighted", "no-data", "drifted", "interrupted"]
 ENDED = {Phase.PROMOTED, Phase.ROLLED_BACK, Phase.ABORTED, Phase.REJECTED, Phase.EXPIRED}
 ROUTE = "envoy edge-1/checkout"
-
-
-@dataclass(frozen=True)
-class Say:
-    """Somebody sends a command."""
-
-    name: str
-    by: str | None = None
-    stage: str | None = None
-
-
-@dataclass(frozen=True)
-class Wait:
-    """Time passes; what is watched is seen to be as it was."""
-
-    seconds: int
-
-
-@dataclass(frozen=True)
-class Away:
-    """Time passes and nobody watches: no worker."""
-
-    seconds: int
-
-
-@dataclass(frozen=True)
-class Works:
-    """What is being done succeeds: a write is proven, a bake is observed to its end."""
-
-
-@dataclass(frozen=True)
-class Fails:
-    """A write fails, maybe after some routes had proven it."""
-
-    drifted: bool
-    partly: bool = False
-
-
-@dataclass(frozen=True)
-class Sees:
-    """A gate answers this from now on."""
-
-    gate: str
-    verdict: Verdict
-
-
-@dataclass(frozen=True)
-class Loses:
-    """A gate or a route cannot be seen from now on, or can be again."""
-
-    what: str
-    lost: bool = True
-
-
-@dataclass(frozen=True)
-class Reports:
-    """The watch ends for this reason, if it may."""
-
-    why: Why
-
-
-Event = Say | Wait | Away | Works | Fails | Sees | Loses | Reports
 
 
 @dataclass
@@ -340,7 +278,8 @@ class World:
             case Advance() | Promote():
                 answers = {known.verdict for known in progress.gates.values()}
                 oldest = min((known.watermark_ms for known in progress.gates.values()), default=milliseconds(self.now))
-                fresh = milliseconds(self.now) - oldest <= 15_000
+                wrote = isinstance(self.decisions[-2], Shift | Promote)  # nobody watches during a write; at most 2 min
+                fresh = wrote or milliseconds(self.now) - oldest <= 15_000
                 seen = progress.baked >= stage.bake and answers <= {Verdict.HEALTHY} and fresh and not progress.unseen
                 assert progress.advanced_by is not None or seen, (
                     "a stage is left healthy, seen to be so now, or by hand"
