@@ -51,18 +51,22 @@ class WatchingActivities:
     async def _poll(self, order: WatchHealth, before: Watching) -> tuple[Watching, str | None]:
         now_ms = _now_ms()
         errors: dict[str, str] = {}
+        dead: set[str] = set()
         async with beating(order.poll.total_seconds(), lambda: (before,)):  # a slow answer is not a dead worker
             states, drifts = await asyncio.gather(
                 asyncio.gather(
                     *(self._ask(order, name, state, now_ms, errors) for name, state in before.states.items())
                 ),
-                asyncio.gather(*(self._look(order, route, errors) for route in order.routes)),
+                asyncio.gather(*(self._look(order, route, errors, dead) for route in order.routes)),
             )
         after = before.model_copy(
             update={
                 "states": dict(states),
                 "watermark_ms": now_ms,
-                "observed_ms": before.observed_ms + (now_ms - max(before.watermark_ms, order.since_ms)),
+                # Without gates the clock is the evidence: what passed while nobody was here does not count.
+                "observed_ms": before.observed_ms
+                + min(now_ms - max(before.watermark_ms, order.since_ms), 2 * watch.poll_ms(order)),
+                "dead": {place: before.dead.get(place, now_ms) for place in sorted(dead)},
                 "late_ms": max(0, now_ms - before.watermark_ms - watch.poll_ms(order)),
             }
         )
@@ -85,7 +89,7 @@ class WatchingActivities:
             return name, state
         return name, watch.fold_gate(order, name, state, answers)
 
-    async def _look(self, order: WatchHealth, route: Route, errors: dict[str, str]) -> str | None:
+    async def _look(self, order: WatchHealth, route: Route, errors: dict[str, str], dead: set[str]) -> str | None:
         """Compare a route with what was proven; a sentence if it drifted."""
         try:
             state = await self._connections.router(route).read()
@@ -101,6 +105,8 @@ class WatchingActivities:
         elif order.percent and state.healthy.get("candidate") == 0:
             # The dead count no errors: a gate that looks back for minutes would call them healthy.
             errors[str(route)] = "the candidate pool has no healthy member"
+            if state.healthy.get("stable"):
+                dead.add(str(route))
         return None
 
 

@@ -100,11 +100,11 @@ def decide(plan: Plan, progress: Progress, now: datetime) -> Decision:
         return Shift(stage.percent, expected=progress.percent, reassert=progress.reassert)
     by_hand = progress.advanced_by is not None
     if progress.baked < stage.bake and not by_hand:
-        return Watch(Phase.BAKING, counting=True)
+        return Watch(Phase.BAKING, counting=True, acknowledged=progress.tolerated)
     if asks:
         return _wait_for_people(stage, progress, now)
     if progress.doubts(stage) and not by_hand:  # also between a yes and the next percent
-        return Watch(Phase.BAKING, counting=True)
+        return Watch(Phase.BAKING, counting=True, acknowledged=progress.tolerated)
     return Promote() if progress.stage == len(plan.stages) - 1 else Advance()
 
 
@@ -128,7 +128,7 @@ def _wait_for_people(stage: PlannedStage, progress: Progress, now: datetime) -> 
         return Ask()
     until = progress.waiting_since + stage.approval.within
     if now < until:
-        return Watch(Phase.AWAITING_APPROVAL, counting=False, until=until)
+        return Watch(Phase.AWAITING_APPROVAL, counting=False, acknowledged=progress.tolerated, until=until)
     reason = f"nobody approved {stage.title} in time"
     match stage.approval.then:
         case "rollback":

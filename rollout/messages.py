@@ -127,6 +127,9 @@ class Watching(Told):
     watermark_ms: int = Field(description="last tick, Unix milliseconds")
     observed_ms: int = Field(default=0, description="of the bake, for a watch without gates; milliseconds")
     late_ms: int = Field(default=0, description="how late the last poll was, milliseconds")
+    dead: dict[str, int] = Field(
+        default_factory=dict, description="routes whose candidate pool is dead while stable lives: since, Unix ms"
+    )
     unseen: dict[str, Unseen] = Field(default_factory=dict, description="gates and routes that cannot be seen now")
 
 
@@ -134,7 +137,7 @@ class Watched(Told):
     """Why a watch ended."""
 
     why: Literal["baked", "breached", "blind", "sighted", "no-data", "drifted", "interrupted"]
-    gate: str | None = Field(default=None, description="the gate that was breached")
+    gate: str | None = Field(default=None, description="the gate that was breached; None: the candidate pool is dead")
     reason: str = ""
     watching: Watching
 

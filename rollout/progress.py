@@ -94,6 +94,8 @@ class Progress(Told):
         touched: whether any route was written; before that there is nothing to put back.
         arrived: whether the stage's percent is proven.
         baked: observed time of the stage's bake so far.
+        tolerated: gates that held this stage and were resumed from: they hold it no more, but the stage is not left
+            before they are healthy or somebody advances.
         advanced_by: who ended the stage's bake by hand ("" if they did not say), None if nobody.
         reassert: the next shift may overwrite drift.
         unseen: gates and routes that the last watch could not see at its end.
@@ -114,6 +116,7 @@ class Progress(Told):
     held: Held | None = None
     stop: Stop | None = None
     resumed_at: datetime | None = None
+    tolerated: tuple[str, ...] = ()
     reassert: bool = False
     reassertions: int = 0
     gates: dict[str, GateState] = Field(default_factory=dict)
@@ -169,6 +172,7 @@ class Progress(Told):
             arrived=False,
             baked=timedelta(),
             advanced_by=None,
+            tolerated=(),
             waiting_since=None,
             gates={name: state.model_copy(update={"observed_ms": 0}) for name, state in self.gates.items()},
         )
@@ -200,10 +204,7 @@ class Progress(Told):
             case "sighted":
                 return seen.but(blind=None)
             case "breached":
-                gate = result.gate or ""
-                if spec.gates[gate].on_breach == "hold":
-                    return seen.hold(f"gate {gate}: {result.reason}", None, now, acknowledged=gate)
-                return seen.stopped(Phase.ROLLED_BACK, f"gate {gate}: {result.reason}", now, gate=gate)
+                return seen.breached(result.gate, result.reason, spec, now)
             case "no-data":
                 blind = seen.but(blind=result.reason)
                 if spec.policy.no_data.then == "hold":
@@ -211,6 +212,14 @@ class Progress(Told):
                 return blind.stopped(Phase.ROLLED_BACK, f"no data: {result.reason}", now)
             case "drifted":
                 return seen.drifted(result.reason, spec, now)
+
+    def breached(self, gate: str | None, reason: str, spec: RolloutSpec, now: datetime) -> Self:
+        """A gate says that the candidate is bad, or (None) its pool is dead."""
+        if gate is None:
+            return self.stopped(Phase.ROLLED_BACK, reason, now)
+        if spec.gates[gate].on_breach == "hold":
+            return self.hold(f"gate {gate}: {reason}", None, now, acknowledged=gate)
+        return self.stopped(Phase.ROLLED_BACK, f"gate {gate}: {reason}", now, gate=gate)
 
     def drifted(self, reason: str, spec: RolloutSpec, now: datetime) -> Self:
         """A route is not what was proven: put it right a few times if policy says so, else hold; never adopt it."""
@@ -238,6 +247,7 @@ class Progress(Told):
         return self.but(
             held=None,
             resumed_at=now,
+            tolerated=tuple(name for name in self.held.acknowledged if name not in {"drift", "no-data"}),
             reassert=self.reassert or drifted,
             arrived=self.arrived and not drifted,
             waiting_since=waited,

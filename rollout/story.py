@@ -58,7 +58,8 @@ def _now(spec: RolloutSpec, plan: Plan | None, progress: Progress) -> str:
         stage = plan.stages[progress.stage]
         left = max(timedelta(), stage.bake - progress.baked)
         ends = f"ends about {_clock(progress.watching_since + left)} if every gate has data until then"
-        lines.append(f"- bake {text(stage.bake)}: {ends if left else 'done, but not every gate says healthy yet'}")
+        doubt = "done, but not every gate says healthy yet; `advance` goes on all the same"
+        lines.append(f"- bake {text(stage.bake)}: {ends if left else doubt}")
     if plan is not None and progress.phase is Phase.AWAITING_APPROVAL:
         lines.append(_asking(spec, plan, progress))
     return "\n".join(lines)

@@ -14,6 +14,7 @@ from rollout.judge.verdict import GateState, Verdict
 from rollout.messages import Unseen, Watched, WatchHealth, Watching
 
 MOST_TICKS = 500
+DEAD_POLLS = 2  # a pool that is dead this long while it has traffic is not a hiccup
 
 
 def begin(order: WatchHealth) -> Watching:
@@ -73,6 +74,10 @@ def conclude(order: WatchHealth, watching: Watching, drift: str | None, now_ms: 
     for name, state in watching.states.items():
         if state.verdict is Verdict.BREACHED and name not in order.acknowledged:
             return Watched(why="breached", gate=name, reason=state.sentence, watching=watching)
+    for place, since_ms in watching.dead.items():
+        if now_ms - since_ms >= DEAD_POLLS * poll_ms(order):
+            reason = f"{place}: no member of the candidate pool is healthy, for {text_seconds(now_ms - since_ms)}"
+            return Watched(why="breached", reason=reason, watching=watching)
     if drift is not None and "drift" not in order.acknowledged:
         return Watched(why="drifted", reason=drift, watching=watching)
     if news := _blindness(order, watching, now_ms):

@@ -111,9 +111,19 @@ class Rollout(Operated):
     async def _shift(self, step: Shift) -> None:
         self._to(self._progress.shifting(step.percent, self._next_epoch()))
         handle = steps.shift(self.spec, self._owner, step, self._progress.epoch)
-        await workflow.wait_condition(lambda: handle.done() or self._progress.stop is not None)
+        await workflow.wait_condition(lambda: handle.done() or self._decide() != step)
+        if not handle.done() and self._progress.stop is None:  # held: what is written may prove itself, no more
+            with suppress(TimeoutError):
+                await workflow.wait_condition(
+                    lambda: handle.done() or self._progress.stop is not None,
+                    timeout=self.spec.policy.prove_within,
+                    timeout_summary="hold waits for the proof",
+                )
         if not handle.done():
             handle.cancel()  # its epoch is old as soon as the way back has one: a late write of it is refused
+            if self._progress.held is not None:
+                called_off = f"the way to {step.percent:g} % was called off"
+                self._to(self._progress.hold(called_off, None, workflow.now(), acknowledged="drift"))
             return
         try:
             shifted = await handle

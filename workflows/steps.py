@@ -93,7 +93,7 @@ def watch(spec: RolloutSpec, plan_: Plan, progress: Progress, step: Watch, owner
             no_data_hold=spec.policy.no_data.hold,
             observed_ms=round(progress.baked.total_seconds() * 1000),
             acknowledged=step.acknowledged,
-            announced_blind=(progress.blind is not None) if reports else None,
+            announced_blind=True if progress.blind is not None else False if reports else None,
             routes=spec.routes,
             percent=progress.percent,
             epoch=progress.epoch,

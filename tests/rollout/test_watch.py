@@ -277,3 +277,14 @@ def test_no_watch_says_baked_unless_every_gate_is_seen_to_be_healthy(
         assert seconds >= 60
     if drift and "drift" not in acknowledged:
         assert ended is not None
+
+
+def test_a_dead_candidate_sends_the_traffic_back_after_two_polls_whatever_its_gates_remember() -> None:
+    def dead_for(lasted_ms: int) -> Watching:
+        return watching().model_copy(update={"dead": {ROUTE: NOW_MS - lasted_ms}})
+
+    assert why(order(), dead_for(2 * POLL_MS - 1)) != "breached"
+    found = end(order(), dead_for(2 * POLL_MS))
+    assert found is not None
+    assert found[:2] == ("breached", None)
+    assert "no member of the candidate pool is healthy" in found[2]

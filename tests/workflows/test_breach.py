@@ -93,16 +93,19 @@ async def test_on_breach_hold_holds_and_a_resume_after_recovery_goes_on(trials: 
 
 
 @story
-async def test_a_resume_without_recovery_is_held_again(trials: Trials) -> None:
-    trial = trials.trial(LASTING, gates={"errors": {"on_breach": "hold"}})
-    await trial.start()
-    await trial.until_written(5)
+async def test_a_resume_without_recovery_is_not_held_again_but_only_a_person_ends_that_bake(trials: Trials) -> None:
+    trial = trials.trial(gates={"errors": {"on_breach": "hold"}})
     trial.metrics.say(0.2)
-    first = await trial.until_phase(Phase.HELD)
+    await trial.start()
+    await trial.until_phase(Phase.HELD)
     await trial.update(names.RESUME)
-    since = first.progress.held.since if first.progress.held else None
-    again = await trial.until(lambda now: now.progress.held and now.progress.held.since != since, "held again")
-    assert again.percent == 5
+    await trial.until_baking()
+    await trial.until_looked()
+    await trial.until_looked()
+    assert (await trial.until_phase(Phase.BAKING)).percent == 5
+    await trial.update(names.ADVANCE)
+    held = await trial.until(lambda now: now.percent > 5 and now.phase is Phase.HELD, "held at the next percent")
+    assert held.progress.tolerated == ()
     await trial.signal(names.ABORT)
     await trial.went_back(Phase.ABORTED)
 
