@@ -6,8 +6,8 @@ raise, because a closed run keeps its last value. Nothing here knows a router or
 """
 
 import asyncio
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from typing import Any, assert_never
 
@@ -111,14 +111,15 @@ class Rollout(Operated):
     async def _shift(self, step: Shift) -> None:
         self._to(self._progress.shifting(step.percent, self._next_epoch()))
         handle = steps.shift(self.spec, self._owner, step, self._progress.epoch)
-        await workflow.wait_condition(lambda: handle.done() or self._decide() != step)
-        if not handle.done() and self._progress.stop is None:  # held: what is written may prove itself, no more
-            with suppress(TimeoutError):
-                await workflow.wait_condition(
-                    lambda: handle.done() or self._progress.stop is not None,
-                    timeout=self.spec.policy.prove_within,
-                    timeout_summary="hold waits for the proof",
-                )
+        with _called_off_too(handle):
+            await workflow.wait_condition(lambda: handle.done() or self._decide() != step)
+            if not handle.done() and self._progress.stop is None:  # held: what is written may prove itself, no more
+                with suppress(TimeoutError):
+                    await workflow.wait_condition(
+                        lambda: handle.done() or self._progress.stop is not None,
+                        timeout=self.spec.policy.prove_within,
+                        timeout_summary="hold waits for the proof",
+                    )
         if not handle.done():
             handle.cancel()  # its epoch is old as soon as the way back has one: a late write of it is refused
             if self._progress.held is not None:
@@ -295,3 +296,13 @@ class Rollout(Operated):
             overwrote=progress.overwrote,
             notes=progress.notes,
         )
+
+
+@contextmanager
+def _called_off_too(handle: ActivityHandle[Any]) -> Iterator[None]:
+    """A cancel request ends the waiting and not the activity: without this, a raise would still be tried."""
+    try:
+        yield
+    except asyncio.CancelledError:
+        handle.cancel()
+        raise

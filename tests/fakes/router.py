@@ -1,7 +1,8 @@
 """A router in memory: fenced like the real ones, it remembers every write, and its faults are plain attributes.
 
-What it keeps from the real thing (`activities/ports.py`): a write is atomic, an older epoch and a foreign owner are
-refused, `release` takes the owner off and leaves the epoch, and written is not yet in force.
+It passes the contract of the real ones (`test_router.py`): a write is atomic, an older epoch and a foreign owner are
+refused, the same again is no write, `release` takes the owner off and leaves the epoch, written is not yet in force,
+and a router that is away takes no raise but the way back.
 """
 
 import asyncio
@@ -11,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from activities.ports import Pool, RouteState, Write
-from rollout.errors import RouteOwned, RouteRejected, RouterUnreachable, Superseded
+from rollout.errors import Misconfigured, RouteOwned, RouteRejected, RouterUnreachable, Superseded
 
 
 class Written(NamedTuple):
@@ -40,12 +41,14 @@ class FakeRouter:
         forced: whether the forced-header rules are there.
         healthy: pool → members able to take traffic.
         open_requests: pool → requests in flight.
-        reachable: whether anything is answered at all.
+        reachable: whether the router itself answers; its configuration can be written all the same.
+        writable: whether its configuration can be written.
         proves: whether a write ever comes into force.
         proof_takes_s: seconds between a write and its being in force.
         before_write: awaited before a write takes effect; other readers and writers go on meanwhile.
         rejects: why every write is refused by the router itself; None: it is not.
         breaks_with: raised by every read and write; for errors that are in nobody's tree.
+        reads: how often it was read.
         written: every accepted write, oldest first.
         refused: every write that the fence turned away.
     """
@@ -58,11 +61,13 @@ class FakeRouter:
     healthy: dict[Pool, int] = field(default_factory=lambda: {"candidate": 2, "stable": 2})
     open_requests: dict[Pool, int] = field(default_factory=dict)
     reachable: bool = True
+    writable: bool = True
     proves: bool = True
     proof_takes_s: float = 0
     before_write: Callable[[], Awaitable[object]] | None = None
     rejects: str | None = None
     breaks_with: Exception | None = None
+    reads: int = 0
     written: list[Written] = field(default_factory=list)
     refused: list[Write] = field(default_factory=list)
     _in_force: float = 0
@@ -71,6 +76,7 @@ class FakeRouter:
 
     async def read(self) -> RouteState:
         """See `ports.Router.read`."""
+        self.reads += 1
         self._answer()
         if self.proves and time.monotonic() >= self._changed_at + self.proof_takes_s:
             self._shown = True
@@ -83,30 +89,12 @@ class FakeRouter:
             forced=self.forced,
             healthy=dict(self.healthy),
             problem=None if shown else f"{self.name} still shows {self._in_force:g} %",
-            proof=f"{self.name} shows {self.percent:g} %" if shown else "",
+            proof=f"{self.name} shows {self.percent:g} % of epoch {self.epoch}" if shown else "",
         )
 
     async def write(self, write: Write) -> None:
         """See `ports.Router.write`; a write that has begun is not stopped by its caller's end."""
         await asyncio.shield(self._write(write))
-
-    async def _write(self, write: Write) -> None:
-        self._answer()
-        if self.before_write:
-            await self.before_write()
-        if self.epoch > write.epoch:
-            self.refused.append(write)
-            raise Superseded(f"{self.name} carries epoch {self.epoch}, not {write.epoch}")
-        if self.owner not in {None, write.owner}:
-            self.refused.append(write)
-            raise RouteOwned(f"{self.name} is held by {self.owner}")
-        if self.rejects:
-            raise RouteRejected(self.rejects)
-        self.written.append(Written(time.monotonic(), self.percent, write))
-        self.epoch = write.epoch
-        self.owner = None if write.release else write.owner
-        self.forced = write.header and not write.release
-        self._put(write.percent)
 
     async def in_flight(self, pool: Pool) -> int:
         """See `ports.Router.in_flight`."""
@@ -125,6 +113,36 @@ class FakeRouter:
     def since(self, moment: float) -> list[Written]:
         """Writes after a moment of `time.monotonic()`."""
         return [each for each in self.written if each.at > moment]
+
+    async def _write(self, write: Write) -> None:
+        if self.breaks_with:
+            raise self.breaks_with
+        if self.before_write:
+            await self.before_write()
+        self._fence(write)
+        owner, forced = None if write.release else write.owner, write.header and not write.release
+        if (self.percent, self.epoch, self.owner, self.forced) == (write.percent, write.epoch, owner, forced):
+            return
+        self._refuse(write)
+        self.written.append(Written(time.monotonic(), self.percent, write))
+        self.epoch, self.owner, self.forced = write.epoch, owner, forced
+        self._put(write.percent)
+
+    def _fence(self, write: Write) -> None:
+        if self.epoch > write.epoch:
+            self.refused.append(write)
+            raise Superseded(f"{self.name} carries epoch {self.epoch}, not {write.epoch}")
+        if self.owner not in {None, write.owner}:
+            self.refused.append(write)
+            raise RouteOwned(f"{self.name} is held by {self.owner}")
+
+    def _refuse(self, write: Write) -> None:
+        if not self.writable or (write.percent and not self.reachable):
+            raise RouterUnreachable(f"{self.name} does not answer")
+        if write.percent and "candidate" not in self.healthy:
+            raise Misconfigured(f"{self.name} knows no pool of the candidate")
+        if self.rejects:
+            raise RouteRejected(self.rejects)
 
     def _put(self, percent: float) -> None:
         if self._shown:

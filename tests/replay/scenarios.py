@@ -134,11 +134,11 @@ async def cancelled(trials: Trials) -> Trial:
     trial.router.open_requests["stable"] = 1
     await trial.start()
     await eventually(lambda: len(trial.router.written) == 2, "our mark is off")
-    trial.router.reachable = False
+    trial.router.writable = False
     await trial.handle.cancel()
     await trial.until_phase(Phase.ROLLING_BACK)
     await trial.handle.cancel()
-    trial.router.reachable = True
+    trial.router.writable = True
     await trial.cancelled()
     return trial
 

@@ -27,6 +27,8 @@ from workflows.converter import DATA_CONVERTER
 
 AT_ONCE = 24
 LONGEST_S = 150.0
+NOT_FATAL = "default:Cannot find activity to cancel"
+"""The SDK warns when an activity ends while it is being cancelled; as an error that would end the whole worker."""
 
 P = ParamSpec("P")
 
@@ -44,7 +46,7 @@ def story(play: Callable[Concatenate[Trials, P], Awaitable[None]]) -> Callable[.
         [*asked, *(parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in own)]
     )
     test.play = play  # type: ignore[attr-defined]  # read by `Stories`
-    return pytest.mark.server(test)
+    return pytest.mark.server(pytest.mark.filterwarnings(NOT_FATAL)(test))
 
 
 class Stories:

@@ -111,6 +111,16 @@ async def test_a_resume_without_recovery_is_not_held_again_but_only_a_person_end
 
 
 @story
+async def test_a_candidate_without_a_living_member_goes_back_without_waiting_for_a_gate(trials: Trials) -> None:
+    trial = await trials.trial(LASTING).start()
+    await trial.until_baking()
+    trial.router.healthy["candidate"] = 0
+    result = await trial.went_back(Phase.ROLLED_BACK)
+    assert "no member of the candidate pool is healthy" in result.reason
+    assert result.gate is None
+
+
+@story
 async def test_another_gate_can_still_send_the_traffic_back_while_held(trials: Trials) -> None:
     trial = trials.trial(LASTING, gates={"errors": {"on_breach": "hold"}, "worse": {"above": 0.5}})
     await trial.start()

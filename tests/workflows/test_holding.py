@@ -43,6 +43,22 @@ async def test_a_hold_during_a_shift_counts_once_the_percent_is_proven(trials: T
 
 
 @story
+async def test_a_hold_calls_a_shift_off_that_is_not_proven_soon_and_a_resume_tries_again(trials: Trials) -> None:
+    trial = await trials.trial(LASTING, policy={"prove_within": "1s"}).start()
+    await trial.until_baking()
+    trial.router.reachable = False
+    await trial.update(names.ADVANCE)
+    await trial.until_phase(Phase.SHIFTING)
+    await trial.update(names.HOLD, {"by": "ana"})
+    held = await trial.until_phase(Phase.HELD)
+    assert "held by ana" in (held.reason or "")
+    assert held.percent == 5
+    trial.router.reachable = True
+    await trial.update(names.RESUME)
+    await trial.promoted()
+
+
+@story
 async def test_a_hold_before_the_plan_is_known_holds_before_the_first_write(trials: Trials) -> None:
     trial = trials.trial()
     trial.router.reachable = False

@@ -8,7 +8,17 @@ from rollout import names
 from rollout.progress import Phase
 from tests.workflows.skipping import skipping
 from tests.workflows.stories import story
-from tests.workflows.trial import LASTING, Trials
+from tests.workflows.trial import LASTING, Trial, Trials, eventually
+
+
+async def shifting(trial: Trial, **spoilt: object) -> None:
+    """End the bake and spoil the router when the next shift has begun: in a bake it would be noticed by the watch."""
+    trial.router.reachable = False
+    await trial.update(names.ADVANCE)
+    await trial.until_phase(Phase.SHIFTING)
+    for name, value in spoilt.items():
+        setattr(trial.router, name, value)
+    trial.router.reachable = True
 
 
 @story
@@ -69,9 +79,9 @@ async def test_a_refused_configuration_holds_at_once(trials: Trials) -> None:
 async def test_nothing_is_sent_to_a_candidate_without_a_healthy_member_and_its_return_is_enough(trials: Trials) -> None:
     trial = await trials.trial(LASTING).start()
     await trial.until_baking()
-    trial.router.healthy["candidate"] = 0
-    await trial.update(names.ADVANCE)
-    await trial.until_phase(Phase.SHIFTING)
+    await shifting(trial, healthy={"candidate": 0, "stable": 2})
+    looked = trial.router.reads
+    await eventually(lambda: trial.router.reads > looked + 1, "it was looked at again")
     assert trial.router.percents == [5]
     trial.router.healthy["candidate"] = 1
     await trial.promoted()
@@ -86,10 +96,7 @@ async def test_nothing_is_sent_to_a_candidate_without_a_healthy_member_and_its_r
 async def test_after_two_minutes_in_vain_it_is_held(trials: Trials, spoilt: dict[str, object]) -> None:
     trial = await trials.trial(LASTING).start()
     await trial.until_baking()
-    for name, value in spoilt.items():
-        setattr(trial.router, name, value)
-    await trial.update(names.ADVANCE)
-    await trial.until_phase(Phase.SHIFTING)
+    await shifting(trial, **spoilt)
     async with skipping(trial, timedelta(seconds=121)):
         held = await trial.until_phase(Phase.HELD)
         assert (held.reason or "").startswith("could not prove 100 %")

@@ -189,6 +189,21 @@ async def test_a_cancel_during_a_shift_goes_back(trials: Trials) -> None:
 
 
 @story
+async def test_a_cancel_calls_off_a_raise_that_is_still_tried(trials: Trials) -> None:
+    trial = await trials.trial(LASTING).start()
+    await trial.until_baking()
+    trial.router.writable = False
+    await trial.update(names.ADVANCE)
+    await trial.until_phase(Phase.SHIFTING)
+    await trial.handle.cancel()
+    await trial.until_phase(Phase.ROLLING_BACK)
+    await trial.until_pending(names.RESTORE_TRAFFIC)
+    trial.router.writable = True
+    await trial.cancelled()
+    assert trial.router.percents == [5, 0]
+
+
+@story
 async def test_a_cancel_during_the_last_drain_goes_back(trials: Trials) -> None:
     trial = trials.trial(ladder(100), policy={"drain": "1h"})
     trial.router.open_requests["stable"] = 1
@@ -203,12 +218,12 @@ async def test_a_cancel_during_the_last_drain_goes_back(trials: Trials) -> None:
 async def test_a_cancel_does_not_stop_the_way_back(trials: Trials) -> None:
     trial = await trials.trial(LASTING).start()
     await trial.until_baking()
-    trial.router.reachable = False
+    trial.router.writable = False
     await trial.signal(names.ABORT, ANA)
     await trial.until_phase(Phase.ROLLING_BACK)
     await trial.handle.cancel()
-    await asyncio.sleep(0.2)
+    await trial.until(lambda now: now.phase is Phase.ROLLING_BACK, "it still answers")
     assert trial.router.percent == 5
-    trial.router.reachable = True
+    trial.router.writable = True
     await trial.cancelled()
     assert trial.router.percents == [5, 0]

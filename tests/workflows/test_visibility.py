@@ -20,7 +20,7 @@ async def test_search_attributes_follow_the_rollout_and_keep_their_last_value(tr
         names.STRATEGY: "canary",
         names.VERSION: "2.0",
     }
-    assert await trial.attributes() == {**always, names.PHASE: "Baking", names.PERCENT: 50}
+    await trial.until_attributes(**always, **{names.PHASE: "Baking", names.PERCENT: 50})
     await trial.update(names.ADVANCE)
     await trial.promoted()
     assert await trial.attributes() == {**always, names.PHASE: "Promoted", names.PERCENT: 100}

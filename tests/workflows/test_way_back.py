@@ -19,7 +19,7 @@ async def test_a_way_back_that_cannot_be_proven_is_stuck_and_ends_once_it_is(tri
     stuck = await trial.until_phase(Phase.STUCK)
     assert stuck.percent == 5
     assert "**0 % could not be proven.**" in stuck.details
-    assert (await trial.attributes())[names.PHASE] == Phase.STUCK
+    await trial.until_attributes(**{names.PHASE: "Stuck", names.PERCENT: 5})
     trial.router.proves = True
     result = await trial.went_back(Phase.ABORTED)
     assert list(result.percents_seen) == [5, 0]
@@ -27,16 +27,30 @@ async def test_a_way_back_that_cannot_be_proven_is_stuck_and_ends_once_it_is(tri
 
 
 @story
-async def test_a_router_that_is_away_is_written_as_soon_as_it_is_back(trials: Trials) -> None:
+async def test_a_router_that_cannot_be_written_is_written_as_soon_as_it_can(trials: Trials) -> None:
+    trial = trials.trial(LASTING, policy={"alarm_after": "1s"})
+    await trial.start()
+    await trial.until_baking()
+    trial.router.writable = False
+    trial.metrics.say(0.5)
+    await trial.until_phase(Phase.STUCK)
+    assert trial.router.percents == [5]
+    trial.router.writable = True
+    await trial.went_back(Phase.ROLLED_BACK)
+    assert trial.router.percents == [5, 0]
+
+
+@story
+async def test_a_router_that_cannot_be_looked_at_is_written_blind_and_proven_later(trials: Trials) -> None:
     trial = trials.trial(LASTING, policy={"alarm_after": "1s"})
     await trial.start()
     await trial.until_baking()
     trial.router.reachable = False
-    trial.metrics.say(0.5)
+    await trial.signal(names.ABORT)
     await trial.until_phase(Phase.STUCK)
-    assert trial.router.percents == [5]
+    assert trial.router.percents == [5, 0]
     trial.router.reachable = True
-    await trial.went_back(Phase.ROLLED_BACK)
+    await trial.went_back(Phase.ABORTED)
     assert trial.router.percents == [5, 0]
 
 
@@ -57,11 +71,11 @@ async def test_the_alarm_comes_after_a_minute_by_default(trials: Trials) -> None
 async def test_one_route_that_is_away_does_not_keep_the_others(trials: Trials) -> None:
     trial = await trials.trial(LASTING, routes=2).start()
     await trial.until_baking()
-    trial.routers[0].reachable = False
+    trial.routers[0].writable = False
     await trial.signal(names.ABORT)
     await eventually(lambda: trial.routers[1].percent == 0, "the other is back")
     assert trial.routers[0].percent == 5
-    trial.routers[0].reachable = True
+    trial.routers[0].writable = True
     await trial.went_back(Phase.ABORTED)
     assert [router.percents for router in trial.routers] == [[5, 0], [5, 0]]
 

@@ -154,6 +154,23 @@ class Trial:
         found = {pair.key.name: pair.value for pair in described.typed_search_attributes}
         return {name: value for name, value in found.items() if name in names.SEARCH_ATTRIBUTES}
 
+    async def until_pending(self, *wanted: str) -> None:
+        """Wait until the server has only activities of these types under way, or to be tried again."""
+        deadline = time.monotonic() + PATIENCE_S
+        while True:
+            pending = (await self.handle.describe()).raw_description.pending_activities
+            if (found := [activity.activity_type.name for activity in pending]) == list(wanted):
+                return
+            assert time.monotonic() < deadline, f"{self.service} not in time: {wanted}, but {found}"
+            await asyncio.sleep(LOOK_EVERY_S)
+
+    async def until_attributes(self, **wanted: object) -> None:
+        """Wait until search attributes have these values: the server gets them a moment after a query shows them."""
+        deadline = time.monotonic() + PATIENCE_S
+        while not wanted.items() <= (found := await self.attributes()).items():
+            assert time.monotonic() < deadline, f"{self.service} not in time: {wanted}, but {found}"
+            await asyncio.sleep(LOOK_EVERY_S)
+
     # ── how it ends ──────────────────────────────────────────────────────────────────────────────
 
     async def promoted(self) -> RolloutResult:
