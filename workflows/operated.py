@@ -6,7 +6,8 @@ validator, so the caller hears why and the history keeps no trace; a signal has 
 current details.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Protocol
 
 from temporalio import workflow
@@ -18,7 +19,7 @@ from rollout.base import percent_text
 from rollout.complaints import read_spec
 from rollout.messages import Command, read_command
 from rollout.plan import Plan
-from rollout.progress import Progress
+from rollout.progress import Phase, Progress
 from rollout.spec import RolloutSpec
 from rollout.status import RolloutStatus, status
 from workflows import visibility
@@ -105,15 +106,16 @@ class Operated:
 
     def signalled(self, name: str, arguments: tuple[Any, ...]) -> None:
         """Obey a signal, or note why not; what stops is obeyed even with an unusable argument, what goes on is not."""
-        command, unusable = read_command(arguments)
-        if unusable:
-            self._to(self._progress.noted(f"ignored: argument of {name}: {unusable}"))
-            if name not in _STOPPING:
-                return
-        if reason := self._refusal(name, command):
-            self._to(self._progress.noted(f"ignored: {name}: {reason}"))
-        else:
-            self._obey(name, command)
+        with self._surviving(name):
+            command, unusable = read_command(arguments)
+            if unusable:
+                self._to(self._progress.noted(f"ignored: argument of {name}: {unusable}"))
+                if name not in _STOPPING:
+                    return
+            if reason := self._refusal(name, command):
+                self._to(self._progress.noted(f"ignored: {name}: {reason}"))
+            else:
+                self._obey(name, command)
 
     def refuse_update(self, name: str, arguments: tuple[Any, ...]) -> None:
         """Tell the caller why an update cannot be obeyed; leaves no trace in the history."""
@@ -123,12 +125,24 @@ class Operated:
 
     def updated(self, name: str, arguments: tuple[Any, ...]) -> str:
         """Obey an update that was let pass."""
-        command, _ = read_command(arguments)
-        self._obey(name, command)
+        with self._surviving(name):
+            command, _ = read_command(arguments)
+            self._obey(name, command)
         progress = self._progress
         if progress.stop or progress.held:
             return f"{name}: {progress.stop.reason if progress.stop else progress.held.reason if progress.held else ''}"
         return f"{name}: accepted, {progress.phase} at {percent_text(progress.percent)}"
+
+    @contextmanager
+    def _surviving(self, name: str) -> Iterator[None]:
+        """A bug of ours in a command must not end the run, which would skip the way back, nor keep it from stopping."""
+        try:
+            yield
+        except Exception as bug:  # noqa: BLE001
+            note = f"internal error in {name}, please report it: {type(bug).__name__}: {bug}"
+            progress = self._progress.noted(note)
+            stops = name in {names.ABORT, names.REJECT}
+            self._to(progress.stopped(Phase.ABORTED, note, workflow.now()) if stops else progress)
 
     def _refusal(self, name: str, command: Command) -> str | None:
         if self._spec is None:

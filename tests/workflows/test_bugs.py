@@ -4,15 +4,16 @@ from datetime import datetime
 
 import pytest
 
+from rollout import commands, names
 from rollout import decide as deciding
-from rollout import names
 from rollout import story as telling
 from rollout.decide import Decision
+from rollout.messages import Command
 from rollout.plan import Plan
 from rollout.progress import Phase, Progress
 from rollout.spec import RolloutSpec
 from tests.workflows.stories import story
-from tests.workflows.trial import Trials, ladder
+from tests.workflows.trial import LASTING, Trials, ladder
 
 # The workflow takes these functions from our own modules, which its sandbox passes through. Every rollout that starts
 # meanwhile gets the poisoned ones, so they do harm to nobody but the one who asks for it.
@@ -52,5 +53,29 @@ async def test_a_bug_in_the_words_does_not_keep_the_traffic_from_coming_back(tri
         await trial.start()
         await trial.until_written(5)
         await trial.signal(names.ABORT)
+        await trial.went_back(Phase.ABORTED)
+    assert trial.router.percents == [5, 0]
+
+
+@story
+@pytest.mark.parametrize("bug", [TypeError, KeyError])
+async def test_a_bug_in_a_command_neither_ends_the_run_nor_keeps_it_from_stopping(
+    trials: Trials, bug: type[Exception]
+) -> None:
+    right = commands.obey
+
+    def wrong(plan: Plan | None, progress: Progress, name: str, command: Command, now: datetime) -> Progress:
+        if command.by == POISONED:
+            raise bug("no such thing")
+        return right(plan, progress, name, command, now)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(commands, "obey", wrong)
+        trial = await trials.trial(LASTING).start()
+        await trial.until_baking()
+        await trial.signal(names.HOLD, {"by": POISONED})
+        noted = await trial.until(lambda now: now.notes, "it is noted")
+        assert noted.notes[0].startswith("internal error in hold, please report it")
+        assert "no such thing" in await trial.update(names.ABORT, {"by": POISONED})
         await trial.went_back(Phase.ABORTED)
     assert trial.router.percents == [5, 0]

@@ -58,12 +58,12 @@ async def test_a_router_that_cannot_be_looked_at_is_written_blind_and_proven_lat
 async def test_the_alarm_comes_after_a_minute_by_default(trials: Trials) -> None:
     trial = await trials.trial(LASTING).start()
     await trial.until_baking()
-    trial.router.reachable = False
+    trial.router.writable = False
     await trial.signal(names.ABORT)
     await trial.until_phase(Phase.ROLLING_BACK)
     async with skipping(trial, timedelta(seconds=61)):
         await trial.until_phase(Phase.STUCK)
-        trial.router.reachable = True
+        trial.router.writable = True
         await trial.went_back(Phase.ABORTED)
 
 
