@@ -10,15 +10,9 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
-from pathlib import Path
-from typing import Annotated
 
-import httpx
 from pydantic import Field, ValidationError
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 from temporalio.api.operatorservice.v1 import ListSearchAttributesRequest
 from temporalio.client import Client
 from temporalio.runtime import PrometheusConfig, Runtime, TelemetryConfig
@@ -27,32 +21,23 @@ from temporalio.worker import PollerBehaviorAutoscaling, Worker
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
 from activities.boundary import Boundary
-from activities.metrics import MetricsConnection, source_for
-from activities.ports import Connections, MetricSource, Router
+from activities.connecting import NamedSettings, config_file, connected, listed
+from activities.ports import Connections
 from activities.preflight import PreflightActivities
-from activities.routers import RouterConnection, router_for
 from activities.traffic import TrafficActivities
 from activities.watching import WatchingActivities
 from rollout import names
 from rollout.durations import Duration
-from rollout.errors import Misconfigured
-from rollout.routes import Route
 from starter.client import connect
 from workflows.rollout import Rollout
 from workflows.unknown import UnknownType
 
 log = logging.getLogger("sluice.worker")
 
-Connection = Annotated[RouterConnection | MetricsConnection, Field(discriminator="kind")]
 
+class Settings(NamedSettings):
+    """What a worker needs to know."""
 
-class Settings(BaseSettings):
-    """What a worker needs to know. Unknown keys are refused: a misspelt one would silently not count."""
-
-    model_config = SettingsConfigDict(env_prefix="SLUICE_", env_nested_delimiter="__", extra="forbid")
-
-    connections: dict[str, Connection] = Field(default_factory=dict)
-    people: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     task_queue: str = names.TASK_QUEUE
     metrics_address: str | None = Field(default=None, description="host:port where Prometheus may scrape this worker")
     rollouts: int = Field(default=4000, ge=1, description="rollouts watched at the same time")
@@ -61,69 +46,6 @@ class Settings(BaseSettings):
     graceful_stop: Duration = Field(default=timedelta(seconds=5), description="what a stop gives short activities")
     sticky: Duration = Field(default=timedelta(seconds=2), description="what a killed worker costs a command")
     log_level: str = "INFO"
-
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - pydantic's signature
-        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003 - pydantic's signature
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Variables win over the file."""
-        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls, config_file())
-
-
-def config_file() -> Path:
-    """Where the settings file is."""
-    return Path(os.environ.get("SLUICE_CONFIG", "sluice.toml"))
-
-
-class NamedConnections:
-    """Turns the settings' names into adapters; each metrics server once, so that its connections are shared."""
-
-    def __init__(self, settings: Settings, http: httpx.AsyncClient, threads: ThreadPoolExecutor) -> None:
-        self._settings = settings
-        self._http = http
-        self._threads = threads
-        self._sources: dict[str, MetricSource] = {}
-
-    def router(self, route: Route) -> Router:
-        """The adapter for a route."""
-        found = self._named(route.connection)
-        if found.kind != route.kind:
-            raise Misconfigured(
-                f"connection {route.connection!r} is of kind {found.kind}, the route wants {route.kind}"
-            )
-        return router_for(route, found, self._http)
-
-    def metrics(self, connection: str) -> MetricSource:
-        """The metrics server of that name."""
-        found = self._named(connection)
-        if not isinstance(found, MetricsConnection):
-            raise Misconfigured(f"connection {connection!r} is of kind {found.kind}, not a metrics server")
-        if connection not in self._sources:
-            self._sources[connection] = source_for(found, self._threads)
-        return self._sources[connection]
-
-    def people(self, group: str) -> tuple[str, ...]:
-        """Members of a group."""
-        if group not in self._settings.people:
-            raise Misconfigured(
-                f"no people {group!r} in the worker's settings; known: {_listed(self._settings.people)}"
-            )
-        return self._settings.people[group]
-
-    def _named(self, name: str) -> Connection:
-        if name not in self._settings.connections:
-            known = _listed(self._settings.connections)
-            raise Misconfigured(f"no connection {name!r} in the worker's settings; known: {known}")
-        return self._settings.connections[name]
-
-
-def _listed(known: Iterable[str]) -> str:
-    return ", ".join(sorted(known)) or "none"
 
 
 async def missing_search_attributes(client: Client) -> tuple[str, ...]:
@@ -178,15 +100,10 @@ async def run(settings: Settings) -> int:
             return 1
     except RPCError as error:
         log.warning("search attributes could not be checked: %s", error)
-    with ThreadPoolExecutor(settings.queries, "query") as threads:
-        async with (
-            httpx.AsyncClient(trust_env=False) as http,
-            build(client, settings, NamedConnections(settings, http, threads)),
-        ):
-            known = _listed(settings.connections)
-            log.info("worker started task_queue=%s connections=%s", settings.task_queue, known)
-            await stop.wait()
-            log.info("worker stopping")
+    async with connected(settings, settings.queries) as connections, build(client, settings, connections):
+        log.info("worker started task_queue=%s connections=%s", settings.task_queue, listed(settings.connections))
+        await stop.wait()
+        log.info("worker stopping")
     log.info("worker stopped")
     return 0
 

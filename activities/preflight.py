@@ -2,13 +2,21 @@
 
 import asyncio
 import time
+from typing import assert_never
 
 from temporalio import activity
 
+from activities import canary
+from activities.asking import now
+from activities.learning import Learnt, learn
 from activities.ports import Connections, RouteState
 from rollout import names
 from rollout.errors import Misconfigured
-from rollout.gates import Gate
+from rollout.gates import AlertGate, CeilingGate, CountingGate, KayentaGate, ProbeGate, ThresholdGate, WebGate
+from rollout.judge import alert
+from rollout.judge.bets import LEAST_STABLE
+from rollout.judge.labels import parsed
+from rollout.judge.threshold import Tick, Vector
 from rollout.messages import PlanRollout
 from rollout.plan import Facts, Plan, RouteFact, plan
 from rollout.queries import metric_names
@@ -32,14 +40,17 @@ class PreflightActivities:
         """
         spec = order.spec
         routes = await asyncio.gather(*(self._route(route) for route in spec.routes))
-        gates = await asyncio.gather(*(self._gate(name, gate) for name, gate in spec.gates.items()))
+        gates = dict(
+            zip(spec.gates, await asyncio.gather(*(self._gate(spec, name) for name in spec.gates)), strict=True)
+        )
         people, strangers = self._people(spec)
         facts = Facts(
             routes=tuple(routes),
             people=people,
             started_by=spec.requested_by or await _starter(),
-            problems=(*(problem for problem, _ in gates if problem), *strangers),
-            notes=tuple(note for _, note in gates if note),
+            problems=(*(f"gate {name}: {found.problem}" for name, found in gates.items() if found.problem), *strangers),
+            notes=tuple(f"gate {name}: {note}" for name, found in gates.items() for note in found.notes),
+            judged={name: gates[name].judged for name, gate in spec.gates.items() if isinstance(gate, CountingGate)},
         )
         return plan(spec, facts, owner=order.owner)
 
@@ -56,25 +67,43 @@ class PreflightActivities:
             problem=_unfit(route, state),
         )
 
-    async def _gate(self, name: str, gate: Gate) -> tuple[str | None, str | None]:
-        """A reason to refuse, and a remark, about one gate."""
+    async def _gate(self, spec: RolloutSpec, name: str) -> Learnt:
+        """What is known about one gate: how it is judged, a reason to refuse, remarks."""
         now_ms = time.time_ns() // 1_000_000
         try:
-            source = self._connections.metrics(gate.connection)
-            answers = await source.evaluate(gate.query, now_ms, now_ms, 1000)
-            unknown = await source.missing(metric_names(gate.query))
+            match spec.gates[name]:
+                case CountingGate() as gate:
+                    return await learn(self._connections, spec, name, gate, now_ms)
+                case ThresholdGate() | CeilingGate() as gate:
+                    return await self._rule(gate, now_ms)
+                case KayentaGate() as gate:
+                    return await canary.look(self._connections, spec, name, gate, now_ms)
+                case AlertGate() as gate:
+                    rules = await self._connections.metrics(gate.connection).alerts()
+                    told = alert.judged(gate, rules, now_ms)
+                    unusable = None if told.vector else told.said
+                    return Learnt(problem=alert.firing_before(gate, rules, now_ms) or unusable)
+                case ProbeGate() | WebGate() as gate:
+                    return _first_answer(gate, await now(self._connections, gate, now_ms))
+                case _ as never:
+                    assert_never(never)
         except Misconfigured as error:
-            return f"gate {name}: {error}", None
-        if unknown:
-            return (
-                f"gate {name}: no series is named {', '.join(unknown)}; a misspelt metric would never see anything",
-                None,
+            return Learnt(problem=str(error))
+
+    async def _rule(self, gate: ThresholdGate | CeilingGate, now_ms: int) -> Learnt:
+        source = self._connections.metrics(gate.connection)
+        answers = await asyncio.gather(*(source.evaluate(query, now_ms, now_ms, 1000) for query in gate.queries))
+        named = {name for query in gate.queries for name in metric_names(query)}
+        if unknown := await source.missing(tuple(sorted(named))):
+            return Learnt(
+                problem=f"no series is named {', '.join(unknown)}; a misspelt metric would never see anything"
             )
-        bad = [value for vector in answers.values() for value in vector.values() if gate.is_bad(value)]
-        if bad:
-            return None, f"gate {name} is beyond its limit before anything has moved: {bad[0]:.4g}, limit {gate.limit}"
-        quiet = not any(answers.values())
-        return None, f"gate {name} answers nothing yet; its bake clock waits for data" if quiet else None
+        values = [value for vector in answers[0].values() for value in vector.values()]
+        if isinstance(gate, CeilingGate) and gate.worse_than is not None:
+            return _comparable(gate, next(iter(answers[0].values()), {}))
+        if bad := [value for value in values if gate.is_bad(value)]:
+            return Learnt(notes=(f"beyond its limit before anything has moved: {bad[0]:.4g}, limit {gate.limit}",))
+        return Learnt() if values else Learnt(notes=("answers nothing yet; its bake clock waits for data",))
 
     def _people(self, spec: RolloutSpec) -> tuple[dict[str, tuple[str, ...]], tuple[str, ...]]:
         known, unknown = {}, []
@@ -84,6 +113,24 @@ class PreflightActivities:
             except Misconfigured as error:
                 unknown.append(f"approvals.people: {error}")
         return known, tuple(unknown)
+
+
+def _comparable(gate: CeilingGate, vector: Vector) -> Learnt:
+    """Whether stable has pods enough to be compared with; the candidate's may still be to come."""
+    sides = gate.versions
+    stable = sum(1 for pod in vector if parsed(pod).get(sides.label) == sides.stable)
+    if stable >= LEAST_STABLE:
+        return Learnt()
+    few = f'{stable} of stable\'s pods answer ({sides.label}="{sides.stable}"), {LEAST_STABLE} are needed to compare'
+    return Learnt(problem=few)
+
+
+def _first_answer(gate: ProbeGate | WebGate, told: Tick) -> Learnt:
+    """A probe may fail before the traffic moves; what cannot be read stops the bake clock later, not the start."""
+    if not told.vector:
+        return Learnt(notes=(f"{told.said}; its bake clock waits for data",))
+    bad = any(gate.is_bad(value) for value in told.vector.values())
+    return Learnt(notes=(f"beyond its limit before anything has moved: {told.said}",)) if bad else Learnt()
 
 
 def _unfit(route: Route, state: RouteState) -> str | None:

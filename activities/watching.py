@@ -11,6 +11,7 @@ from datetime import timedelta
 
 from temporalio import activity
 
+from activities import asking
 from activities.boundary import beating
 from activities.ports import Connections
 from rollout import names, watch
@@ -55,7 +56,7 @@ class WatchingActivities:
         async with beating(order.poll.total_seconds(), lambda: (before,)):  # a slow answer is not a dead worker
             states, drifts = await asyncio.gather(
                 asyncio.gather(
-                    *(self._ask(order, name, state, now_ms, errors) for name, state in before.states.items())
+                    *(self._gate(order, name, state, now_ms, errors) for name, state in before.states.items())
                 ),
                 asyncio.gather(*(self._look(order, route, errors, dead) for route in order.routes)),
             )
@@ -73,21 +74,15 @@ class WatchingActivities:
         after = after.model_copy(update={"unseen": watch.unseen(order, after, errors, now_ms)})
         return after, next((drift for drift in drifts if drift), None)
 
-    async def _ask(
+    async def _gate(
         self, order: WatchHealth, name: str, state: GateState, now_ms: int, errors: dict[str, str]
     ) -> tuple[str, GateState]:
-        """Ask a gate for every tick that is due; an error leaves its state untouched."""
-        ticks = watch.due(order, state, now_ms)
-        if ticks is None:
-            return name, state
-        gate = order.gates[name]
+        """Ask a gate and fold what it says; an error leaves its state untouched."""
         try:
-            source = self._connections.metrics(gate.connection)
-            answers = await source.evaluate(gate.query, *ticks, watch.poll_ms(order))
+            return name, await asking.asked(self._connections, order, name, state, now_ms)
         except SluiceError as error:
             errors[name] = str(error)
             return name, state
-        return name, watch.fold_gate(order, name, state, answers)
 
     async def _look(self, order: WatchHealth, route: Route, errors: dict[str, str], dead: set[str]) -> str | None:
         """Compare a route with what was proven; a sentence if it drifted."""

@@ -27,9 +27,14 @@ def complaints(error: ValidationError) -> tuple[str, ...]:
 
 def mistakes(error: ValidationError) -> list[ErrorDetails]:
     """Pydantic's findings without its echoes: a list whose only item is wrong is not too short as well."""
-    found = error.errors()
+    found = [mistake | {"loc": _as_written(mistake["loc"])} for mistake in error.errors()]
     places = [mistake["loc"] for mistake in found]
     return [mistake for mistake in found if mistake["type"] != "too_short" or not _is_echo(mistake["loc"], places)]
+
+
+def _as_written(loc: Place) -> Place:
+    """Without pydantic's note which member of the union of gates it tried."""
+    return (*loc[:2], *loc[3:]) if loc[:1] == ("gates",) and len(loc) > 2 else loc
 
 
 def _is_echo(loc: Place, places: list[Place]) -> bool:

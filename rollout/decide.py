@@ -99,7 +99,7 @@ def decide(plan: Plan, progress: Progress, now: datetime) -> Decision:
             return _wait_for_people(stage, progress, now)
         return Shift(stage.percent, expected=progress.percent, reassert=progress.reassert)
     by_hand = progress.advanced_by is not None
-    if progress.baked < stage.bake and not by_hand:
+    if progress.baked < stage.bake and not by_hand and not progress.proven:
         return Watch(Phase.BAKING, counting=True, acknowledged=progress.tolerated)
     if asks:
         return _wait_for_people(stage, progress, now)

@@ -7,6 +7,8 @@ from pydantic import Field, ValidationError
 from rollout.base import Told, Written
 from rollout.durations import Duration
 from rollout.gates import Gate
+from rollout.judge.evidence import Test
+from rollout.judge.merge import Budget
 from rollout.judge.verdict import GateState
 from rollout.routes import Route
 from rollout.spec import RolloutSpec
@@ -95,6 +97,14 @@ class WatchHealth(Told):
         epoch: fence of the write that was proven.
         owner: our mark on the routes; None before the first write, when there is none to be missed.
         patient_since_ms: missing data are waited for from here on anew (somebody resumed), Unix milliseconds.
+        tests: for each gate that counts, how it is judged in this stage.
+        budgets: the false-alarm budgets of all gates that count, watched here or not.
+        parked: e-values of those that are not watched here.
+        forced: whether visitors can choose the candidate by a header.
+        undecided: what a bake's end without a decision does.
+        early: the bake ends as soon as every gate has proven health.
+        arrived_ms: when the percent was proven, Unix milliseconds; black-outs and warm-ups begin here.
+        native: gates whose histogram is a native one.
     """
 
     gates: dict[str, Gate]
@@ -111,6 +121,14 @@ class WatchHealth(Told):
     epoch: int
     owner: str | None
     patient_since_ms: int = 0
+    tests: dict[str, Test] = Field(default_factory=dict)
+    budgets: tuple[Budget, ...] = ()
+    parked: dict[str, float] = Field(default_factory=dict)
+    forced: bool = True
+    undecided: Literal["advance", "extend", "hold"] = "advance"
+    early: bool = False
+    arrived_ms: int = 0
+    native: tuple[str, ...] = ()
 
 
 class Unseen(Told):
@@ -136,8 +154,8 @@ class Watching(Told):
 class Watched(Told):
     """Why a watch ended."""
 
-    why: Literal["baked", "breached", "blind", "sighted", "no-data", "drifted", "interrupted"]
-    gate: str | None = Field(default=None, description="the gate that was breached; None: the candidate pool is dead")
+    why: Literal["baked", "breached", "blind", "sighted", "no-data", "drifted", "interrupted", "proven", "doubtful"]
+    gate: str | None = Field(default=None, description="the gate it is about; breached without one: the pool is dead")
     reason: str = ""
     watching: Watching
 

@@ -11,6 +11,7 @@ from pydantic import Field
 from rollout.base import Percent, Told
 from rollout.durations import Duration
 from rollout.errors import Refused
+from rollout.judge.detectable import Detectable
 from rollout.spec import RolloutSpec
 from rollout.strategies import Approval
 
@@ -23,6 +24,7 @@ class PlannedStage(Told):
     bake: Duration
     gates: tuple[str, ...]
     approval: Approval | None = None
+    early: bool = False
 
 
 class RouteFact(Told):
@@ -43,6 +45,22 @@ class RouteFact(Told):
     problem: str | None = None
 
 
+class Judged(Told):
+    """What preflight found out about a gate that counts; fixed for the whole rollout.
+
+    Attributes:
+        phi: dispersion, 1 or more.
+        dispersion: where it comes from, as a sentence's end.
+        native: whether the histogram is a native one.
+        sees: for each stage that watches it, what its bake can see at today's traffic.
+    """
+
+    phi: float = 3.0
+    dispersion: str = "no history: 3 assumed"
+    native: bool = False
+    sees: tuple[Detectable, ...] = ()
+
+
 class Facts(Told):
     """Everything preflight found out; reading only."""
 
@@ -51,6 +69,7 @@ class Facts(Told):
     started_by: str | None = None
     problems: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    judged: dict[str, Judged] = Field(default_factory=dict)
 
 
 class Plan(Told):
@@ -61,6 +80,7 @@ class Plan(Told):
     people: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     started_by: str | None = None
     notes: tuple[str, ...] = ()
+    judged: dict[str, Judged] = Field(default_factory=dict, description="gates that count: how they are judged")
 
     def may_approve(self, stage: PlannedStage) -> tuple[str, ...] | None:
         """Names of the people who may approve a stage; None: anybody."""
@@ -77,6 +97,7 @@ def stages(spec: RolloutSpec) -> tuple[PlannedStage, ...]:
             bake=stage.bake,
             gates=tuple(spec.gates_of(stage)),
             approval=stage.approval,
+            early=stage.early,
         )
         for stage in spec.strategy.stages
     )
@@ -112,6 +133,7 @@ def plan(spec: RolloutSpec, facts: Facts, *, owner: str) -> Plan:
         people=facts.people,
         started_by=facts.started_by,
         notes=facts.notes,
+        judged=facts.judged,
     )
 
 

@@ -11,7 +11,7 @@ from typing import Literal, Self
 from pydantic import Field
 
 from rollout.base import Told
-from rollout.judge.verdict import GateState, Verdict
+from rollout.judge.verdict import GateState
 from rollout.messages import TrafficRestored, TrafficShifted, Watched
 from rollout.plan import Plan, PlannedStage
 from rollout.spec import RolloutSpec
@@ -20,6 +20,7 @@ from rollout.watch import old_after
 MOST_NOTES = 10
 MOST_REASSERTIONS = 3
 MOST_BLIND_REPORTS = 10
+_NEW_STAGE = {"observed_ms": 0, "bets": None}  # blocks of an earlier percent say little about this one
 
 
 class Phase(StrEnum):
@@ -81,6 +82,7 @@ class StageRecord(Told):
     left_at: datetime | None = None
     baked: timedelta = timedelta()
     ended_early_by: str | None = None
+    proven: bool = Field(default=False, description="the bake ended early: every gate had proven health")
     gates: dict[str, str] = Field(default_factory=dict, description="last sentence of each gate")
 
 
@@ -96,6 +98,7 @@ class Progress(Told):
         baked: observed time of the stage's bake so far.
         tolerated: gates that held this stage and were resumed from: they hold it no more, but the stage is not left
             before they are healthy or somebody advances.
+        proven: every gate has proven health, and the stage's bake may end early.
         advanced_by: who ended the stage's bake by hand ("" if they did not say), None if nobody.
         reassert: the next shift may overwrite drift.
         unseen: gates and routes that the last watch could not see at its end.
@@ -111,6 +114,7 @@ class Progress(Told):
     baked: timedelta = timedelta()
     watching_since: datetime | None = None
     advanced_by: str | None = None
+    proven: bool = False
     waiting_since: datetime | None = None
     approvals: dict[int, Approved] = Field(default_factory=dict)
     held: Held | None = None
@@ -172,9 +176,10 @@ class Progress(Told):
             arrived=False,
             baked=timedelta(),
             advanced_by=None,
+            proven=False,
             tolerated=(),
             waiting_since=None,
-            gates={name: state.model_copy(update={"observed_ms": 0}) for name, state in self.gates.items()},
+            gates={name: state.model_copy(update=_NEW_STAGE) for name, state in self.gates.items()},
         )
 
     def asked(self, now: datetime) -> Self:
@@ -189,29 +194,44 @@ class Progress(Told):
         """A watch ended: fold in what it saw, then what follows from the reason.
 
         A gate that it did not watch is forgotten: asked again in a later stage, it would answer for a time in which
-        nobody wanted to know, and its silence since then would count as missing data.
+        nobody wanted to know, and its silence since then would count as missing data. Evidence of counts is kept.
         """
         unseen = (*result.watching.unseen, *_outdated(result, spec.policy.poll, now))
-        seen = self.but(gates=dict(result.watching.states), unseen=unseen, blind=self.blind if unseen else None)
+        gates = self.parked_without(result) | result.watching.states
+        seen = self.but(gates=gates, unseen=unseen, blind=self.blind if unseen else None)
         if counted:
             seen = seen.but(baked=max(self.baked, observed(result)))
-        seen = seen.recording(baked=seen.baked, gates={n: f"{s.verdict}: {s.sentence}" for n, s in seen.gates.items()})
+        answers = {name: f"{state.verdict}: {state.sentence}" for name, state in result.watching.states.items()}
+        seen = seen.recording(baked=seen.baked, gates=answers)
+        return seen.concluded(result, spec, now)
+
+    def concluded(self, result: Watched, spec: RolloutSpec, now: datetime) -> Self:
+        """What follows from the reason for which a watch ended."""
         match result.why:
             case "baked" | "interrupted":
-                return seen
+                return self
             case "blind":
-                return seen.but(blind=result.reason, blind_reports=self.blind_reports + 1)
+                return self.but(blind=result.reason, blind_reports=self.blind_reports + 1)
             case "sighted":
-                return seen.but(blind=None)
+                return self.but(blind=None)
             case "breached":
-                return seen.breached(result.gate, result.reason, spec, now)
+                return self.breached(result.gate, result.reason, spec, now)
+            case "proven":
+                return self.but(proven=True).recording(proven=True)
+            case "doubtful":
+                return self.hold(f"{result.gate}: {result.reason}", None, now, acknowledged=result.gate)
             case "no-data":
-                blind = seen.but(blind=result.reason)
+                blind = self.but(blind=result.reason)
                 if spec.policy.no_data.then == "hold":
                     return blind.hold(f"no data: {result.reason}", None, now, acknowledged="no-data")
                 return blind.stopped(Phase.ROLLED_BACK, f"no data: {result.reason}", now)
             case "drifted":
-                return seen.drifted(result.reason, spec, now)
+                return self.drifted(result.reason, spec, now)
+
+    def parked_without(self, result: Watched) -> dict[str, GateState]:
+        """What is kept of the gates that a watch did not watch."""
+        others = {name: state.parked() for name, state in self.gates.items() if name not in result.watching.states}
+        return {name: state for name, state in others.items() if state is not None}
 
     def breached(self, gate: str | None, reason: str, spec: RolloutSpec, now: datetime) -> Self:
         """A gate says that the candidate is bad, or (None) its pool is dead."""
@@ -290,11 +310,7 @@ class Progress(Told):
 
     def doubts(self, stage: PlannedStage) -> tuple[str, ...]:
         """What keeps a stage after its bake and its approval: gates that do not say healthy, and what was not seen."""
-        unsure = tuple(
-            f"gate {name}"
-            for name in stage.gates
-            if name not in self.gates or self.gates[name].verdict is not Verdict.HEALTHY
-        )
+        unsure = tuple(f"gate {name}" for name in stage.gates if name not in self.gates or not self.gates[name].passes)
         return (*unsure, *(what for what in self.unseen if what not in unsure))
 
     def recording(self, **changes: object) -> Self:

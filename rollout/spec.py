@@ -11,7 +11,7 @@ from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 from rollout.base import Name, Written
 from rollout.durations import Duration, text
-from rollout.gates import Gate
+from rollout.gates import Gate, ProportionGate
 from rollout.names import workflow_id
 from rollout.routes import Route
 from rollout.strategies import Stage, Strategy
@@ -54,6 +54,15 @@ class Policy(Written):
 
     poll: Annotated[Duration, AfterValidator(_not_too_often)] = Field(
         default=timedelta(seconds=5), description="how often health and routes are read"
+    )
+    false_rollback: float = Field(
+        default=0.01,
+        gt=0,
+        le=0.2,
+        description="chance, over the whole rollout and all gates that count, to blame a healthy candidate",
+    )
+    undecided: Literal["advance", "extend", "hold"] = Field(
+        default="advance", description="at a bake's end, when counts prove neither harm nor health"
     )
     no_data: NoData = NoData()
     drift: Literal["hold", "reassert"] = Field(
@@ -98,9 +107,13 @@ class RolloutSpec(Written):
                     f"{where}.approval.from", set(stage.approval.from_), set(self.approvals.people), "approvals.people"
                 )
             _refuse_short(where, stage, self.policy.poll, watched=bool(self.gates_of(stage)))
+            _refuse_alone(where, stage, self.gates)
         if unused := sorted(set(self.gates) - used):
             msg = f"gates.{unused[0]} is watched by no stage: name it in a stage's `gates`, or set `standing: true`"
             raise ValueError(msg)
+        for name, gate in self.gates.items():
+            if isinstance(gate, ProportionGate):
+                _refuse_proportion(name, gate, self)
         places = [str(route) for route in self.routes]
         if twice := sorted({place for place in places if places.count(place) > 1}):
             msg = f"routes name {twice[0]} twice"
@@ -108,14 +121,45 @@ class RolloutSpec(Written):
         return self
 
     def gates_of(self, stage: Stage) -> dict[str, Gate]:
-        """The gates watched in a stage: its own plus the standing ones, in the spec's order."""
+        """The gates watched in a stage: its own plus the standing ones, in the spec's order.
+
+        At 100 % stable has no traffic: a gate that compares could say nothing and is not watched.
+        """
         own = set(self.gates if stage.gates is None else stage.gates)
-        return {name: gate for name, gate in self.gates.items() if gate.standing or name in own}
+        return {
+            name: gate
+            for name, gate in self.gates.items()
+            if (gate.standing or name in own) and not (gate.compares and stage.percent == 100)
+        }
 
 
 def _refuse_unknown(where: str, named: set[str], known: set[str], source: str) -> None:
     if unknown := sorted(named - known):
         msg = f"{where}: {unknown[0]!r} is not one of {source}: {', '.join(sorted(known)) or 'none are defined'}"
+        raise ValueError(msg)
+
+
+def _refuse_alone(where: str, stage: Stage, gates: dict[str, Gate]) -> None:
+    for name in stage.gates or ():
+        if gates[name].compares and stage.percent == 100:
+            msg = (
+                f"{where}.gates: {name} compares the candidate with stable, which has no traffic at 100 %; leave it "
+                "out here, or make this stage 99 % and add one at 100 %"
+            )
+            raise ValueError(msg)
+
+
+def _refuse_proportion(name: str, gate: ProportionGate, spec: RolloutSpec) -> None:
+    """Users who change sides, or successes that come after the bake, would make its counts meaningless."""
+    if loose := [str(route) for route in spec.routes if not route.sticky_users]:
+        msg = f"gates.{name} compares users, but {loose[0]} sends every request anew; set `sticky` on the route"
+        raise ValueError(msg)
+    bakes = [stage.bake for stage in spec.strategy.stages if name in spec.gates_of(stage)]
+    if bakes and gate.matures_in >= max(bakes):
+        msg = (
+            f"gates.{name}.matures_in: {text(gate.matures_in)} is not shorter than the longest bake that watches it, "
+            f"{text(max(bakes))}: it could never say anything"
+        )
         raise ValueError(msg)
 
 

@@ -23,6 +23,7 @@ def details(spec: RolloutSpec, plan: Plan | None, progress: Progress) -> str:
     if plan is not None:
         parts.append("**Stages**\n\n" + "\n".join(_stage_line(plan, progress, i) for i in range(len(plan.stages))))
         parts.append(_gates(spec, plan, progress))
+        parts.append(_sight(plan, progress))
     ahead = _next(spec, plan, progress)
     parts.append(ahead)
     if progress.notes:
@@ -120,6 +121,19 @@ def _gates(spec: RolloutSpec, plan: Plan, progress: Progress) -> str:
         lines.append(f"- {name}: {answer}")
     live = "" if progress.over else " (live numbers: Pending activities)"
     return f"**Gates**{live}\n\n" + "\n".join(lines)
+
+
+def _sight(plan: Plan, progress: Progress) -> str:
+    """What the running bake can see at the traffic that preflight found: a quiet gate is not a good one."""
+    if progress.phase is not Phase.BAKING:
+        return ""
+    title = plan.stages[progress.stage].title
+    found = [(name, each) for name, judged in plan.judged.items() for each in judged.sees if each.stage == title]
+    return (
+        "**What this bake can see**\n\n" + "\n".join(f"- {name}: {each.sentence}" for name, each in found)
+        if found
+        else ""
+    )
 
 
 def _next(spec: RolloutSpec, plan: Plan | None, progress: Progress) -> str:

@@ -30,6 +30,7 @@ class Stage(Written):
     bake: Duration = Field(default=timedelta(minutes=10), description="observed time at this percent")
     gates: tuple[Name, ...] | None = Field(default=None, description="gates to watch; default: all of the spec's")
     approval: Approval | None = None
+    early: bool = Field(default=False, description="the bake ends as soon as every gate has proven health")
 
     @property
     def title(self) -> str:

@@ -5,15 +5,21 @@ watermark), so the evidence does not depend on when the polls happened. Property
 expect the same state.
 """
 
+from collections.abc import Mapping
 from datetime import timedelta
 
 from rollout.durations import text
-from rollout.judge import threshold
-from rollout.judge.threshold import Vector, text_seconds
+from rollout.gates import CeilingGate, CountingGate, KayentaGate
+from rollout.judge import canary, ceiling, counting, merge, split, threshold
+from rollout.judge.bets import Bets
+from rollout.judge.counters import wanted_after
+from rollout.judge.counting import Counted, Question
+from rollout.judge.threshold import Tick, Vector, text_seconds
 from rollout.judge.verdict import GateState, Verdict
 from rollout.messages import Unseen, Watched, WatchHealth, Watching
 
 MOST_TICKS = 500
+MOST_AT_ONCE_MS = 600_000
 DEAD_POLLS = 2  # a pool that is dead this long while it has traffic is not a hiccup
 
 
@@ -21,7 +27,45 @@ def begin(order: WatchHealth) -> Watching:
     """Where a first attempt starts: known states go on, new gates start now."""
     fresh = GateState(watermark_ms=order.since_ms)
     states = {name: order.states.get(name, fresh) for name in order.gates}
+    for name in order.tests:
+        states[name] = counting.entered(question(order, name), states[name])
     return Watching(states=states, watermark_ms=order.since_ms, observed_ms=order.observed_ms)
+
+
+def question(order: WatchHealth, name: str) -> Question:
+    """What a gate that counts is asked in this watch."""
+    gate = order.gates[name]
+    assert isinstance(gate, CountingGate)  # noqa: S101 - a bug: only such gates have a test
+    return Question(
+        gate=gate,
+        test=order.tests[name],
+        since_ms=order.since_ms,
+        arrived_ms=order.arrived_ms,
+        poll_ms=poll_ms(order),
+        counting=order.bake is not None,
+        share=order.percent / 100,
+        forced=order.forced,
+        undecided=order.undecided,
+    )
+
+
+def canary_of(order: WatchHealth, gate: KayentaGate) -> canary.Question:
+    """What a `kayenta` gate is asked in this watch."""
+    return canary.Question(gate, order.bake, order.since_ms, order.arrived_ms, poll_ms(order))
+
+
+def wanted(state: GateState, now_ms: int) -> tuple[int, int] | None:
+    """After when and until when a gate that counts wants samples, Unix milliseconds; a long absence comes in parts."""
+    if state.counters is None:
+        return None
+    after_ms = wanted_after(state.counters)
+    until_ms = min(now_ms, max(after_ms, state.watermark_ms) + MOST_AT_ONCE_MS)
+    return (after_ms, until_ms) if until_ms > after_ms else None
+
+
+def fold_counts(order: WatchHealth, name: str, state: GateState, seen: Counted, until_ms: int) -> GateState:
+    """Fold what a gate that counts has seen up to a moment."""
+    return counting.fold(question(order, name), state, seen, until_ms)
 
 
 def due(order: WatchHealth, state: GateState, now_ms: int) -> tuple[int, int] | None:
@@ -31,17 +75,31 @@ def due(order: WatchHealth, state: GateState, now_ms: int) -> tuple[int, int] | 
     return (state.watermark_ms + step, state.watermark_ms + count * step) if count > 0 else None
 
 
-def fold_gate(order: WatchHealth, name: str, state: GateState, ticks: dict[int, Vector]) -> GateState:
+def fold_gate(order: WatchHealth, name: str, state: GateState, ticks: Mapping[int, Vector | Tick]) -> GateState:
     """Fold a gate's ticks, oldest first; those up to the start of this watch do not count towards the bake.
 
     Stops at a breach that ends the watch, as a watch that had been awake would have: what came later is not an excuse.
     """
     for at_ms in sorted(ticks):
-        counting = order.bake is not None and at_ms > order.since_ms
-        state = threshold.fold(order.gates[name], state, at_ms, ticks[at_ms], counting=counting)
+        state = _fold_tick(order, name, state, at_ms, ticks[at_ms])
         if state.verdict is Verdict.BREACHED and name not in order.acknowledged:
             break
     return state
+
+
+def _fold_tick(order: WatchHealth, name: str, state: GateState, at_ms: int, answer: Vector | Tick) -> GateState:
+    gate = order.gates[name]
+    counts = order.bake is not None and at_ms > order.since_ms
+    match gate:
+        case CountingGate() | KayentaGate():
+            msg = f"gate {name} is a {gate.kind}: it has no ticks"
+            raise TypeError(msg)
+        case CeilingGate(worse_than=float()):
+            vector = answer.vector if isinstance(answer, Tick) else answer
+            told, bets = ceiling.fold(gate, state, state.bets or Bets(), at_ms, vector, counting=counts)
+            return told.model_copy(update={"bets": bets})
+        case _:
+            return threshold.fold(gate, state, at_ms, answer, counting=counts, most_ms=2 * poll_ms(order))
 
 
 def unseen(order: WatchHealth, watching: Watching, errors: dict[str, str], now_ms: int) -> dict[str, Unseen]:
@@ -74,6 +132,8 @@ def conclude(order: WatchHealth, watching: Watching, drift: str | None, now_ms: 
     for name, state in watching.states.items():
         if state.verdict is Verdict.BREACHED and name not in order.acknowledged:
             return Watched(why="breached", gate=name, reason=state.sentence, watching=watching)
+    if news := _merged(order, watching) or _misrouted(order, watching):
+        return news
     for place, since_ms in watching.dead.items():
         if now_ms - since_ms >= DEAD_POLLS * poll_ms(order):
             reason = f"{place}: no member of the candidate pool is healthy, for {text_seconds(now_ms - since_ms)}"
@@ -82,8 +142,28 @@ def conclude(order: WatchHealth, watching: Watching, drift: str | None, now_ms: 
         return Watched(why="drifted", reason=drift, watching=watching)
     if news := _blindness(order, watching, now_ms):
         return news
-    if order.bake is not None and _baked(order, watching):
-        return Watched(why="baked", watching=watching)
+    return _end_of_bake(order, watching) if order.bake is not None else None
+
+
+def _merged(order: WatchHealth, watching: Watching) -> Watched | None:
+    """A breach by what several gates prove together, each of them not enough."""
+    known = {name: state.evidence.value for name, state in watching.states.items() if state.evidence}
+    values = {name: value for name, value in (order.parked | known).items() if name not in order.acknowledged}
+    found = merge.caught(values, order.budgets)
+    if found is None or found.gate not in watching.states:
+        return None
+    also = f" together with {', '.join(found.others)}" if found.others else ""
+    reason = f"{watching.states[found.gate].sentence}{also}; merged evidence {found.evidence:.3g}"
+    return Watched(why="breached", gate=found.gate, reason=reason, watching=watching)
+
+
+def _misrouted(order: WatchHealth, watching: Watching) -> Watched | None:
+    """A split that is provably not the commanded one: a person must look."""
+    if "split" in order.acknowledged:
+        return None
+    for state in watching.states.values():
+        if state.split and (reason := split.unbalanced(state.split, order.percent / 100)):
+            return Watched(why="doubtful", gate="split", reason=reason, watching=watching)
     return None
 
 
@@ -101,12 +181,38 @@ def _blindness(order: WatchHealth, watching: Watching, now_ms: int) -> Watched |
     return None
 
 
-def _baked(order: WatchHealth, watching: Watching) -> bool:
+def _end_of_bake(order: WatchHealth, watching: Watching) -> Watched | None:
     wanted_ms = order.bake.total_seconds() * 1000 if order.bake else 0
-    least = min((state.observed_ms for state in watching.states.values()), default=watching.observed_ms)
-    healthy = all(state.verdict is Verdict.HEALTHY for state in watching.states.values())
-    behind = any(due(order, state, watching.watermark_ms) for state in watching.states.values())
-    return least >= wanted_ms and healthy and not behind and not watching.unseen
+    states = watching.states
+    least_ms = min((state.observed_ms for state in states.values()), default=watching.observed_ms)
+    behind = any(_behind(order, state, watching.watermark_ms) for state in states.values())
+    if behind or watching.unseen:
+        return None
+    if least_ms >= wanted_ms:
+        if all(state.passes for state in states.values()):
+            return Watched(why="baked", watching=watching)
+        return _doubt(order, watching)
+    proven = bool(order.tests) and all(state.verdict is Verdict.HEALTHY for state in states.values())
+    if order.early and proven and least_ms >= 2 * poll_ms(order):
+        return Watched(why="proven", watching=watching)
+    return None
+
+
+def _doubt(order: WatchHealth, watching: Watching) -> Watched | None:
+    """What policy says about a bake that ends without a decision."""
+    if order.undecided != "hold":
+        return None
+    for name in order.tests:
+        if watching.states[name].verdict is Verdict.UNDECIDED and name not in order.acknowledged:
+            reason = f"the bake is over and undecided: {watching.states[name].sentence}"
+            return Watched(why="doubtful", gate=name, reason=reason, watching=watching)
+    return None
+
+
+def _behind(order: WatchHealth, state: GateState, now_ms: int) -> bool:
+    if state.counters is not None:
+        return state.watermark_ms < now_ms - 2 * poll_ms(order)
+    return due(order, state, now_ms) is not None
 
 
 def old_after(poll: timedelta) -> timedelta:

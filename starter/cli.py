@@ -14,7 +14,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from starter import looking, setting_up, specs, starting, telling
+from starter import backtest, looking, setting_up, specs, starting, telling
 from starter.exits import Exit, Sorry
 from starter.options import JsonOption
 from starter.printing import say, to_person
@@ -36,7 +36,7 @@ def application() -> typer.Typer:
         rich_markup_mode="rich" if to_person() else None,
         pretty_exceptions_enable=False,
     )
-    for group in (specs, starting, looking, telling, setting_up):
+    for group in (specs, backtest, starting, looking, telling, setting_up):
         group.add(app)
     app.command()(demo)
     return app

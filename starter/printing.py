@@ -8,6 +8,7 @@ import io
 import json
 import re
 import sys
+from collections.abc import Iterable
 from typing import Any, Final
 
 from rich.box import SIMPLE_HEAD
@@ -50,6 +51,13 @@ def plain(*things: RenderableType) -> str:
 def show_json(value: Any) -> None:  # noqa: ANN401 - whatever JSON can hold
     """Print one JSON value."""
     sys.stdout.write(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+    sys.stdout.flush()
+
+
+def show_json_lines(values: Iterable[Any]) -> None:
+    """Print JSON values, one a line."""
+    for value in values:
+        sys.stdout.write(json.dumps(value, ensure_ascii=False, allow_nan=False) + "\n")
     sys.stdout.flush()
 
 

@@ -1,13 +1,15 @@
 """`validate`, `schema`, `plan`: everything that can be said about a spec without a server."""
 
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
+from activities.learning import Learnt
 from rollout.base import percent_text
 from rollout.durations import text
 from rollout.plan import PlannedStage, shortest, stages
 from rollout.spec import RolloutSpec
+from starter.asking import ask
 from starter.exits import Exit
 from starter.options import JsonOption, SpecArgument
 from starter.printing import fields, show, show_json, table, words
@@ -42,15 +44,25 @@ def schema() -> Exit:
     return Exit.OK
 
 
-def show_plan(source: SpecArgument, *, as_json: JsonOption = False) -> Exit:
+def show_plan(
+    source: SpecArgument,
+    *,
+    prometheus: Annotated[
+        bool, typer.Option("--prometheus", help="Ask the metrics servers what each bake can see at today's traffic.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> Exit:
     """Show what a spec would do.
 
-    Stages, bakes, gates, approvals and the least time it takes; asks no server.
+    Stages, bakes, gates, approvals and the least time it takes. Asks no server but, if told to, the gates' metrics
+    servers, by the names in the worker's settings (SLUICE_CONFIG): what worsening each bake would see.
     """
     spec = load(source).spec
+    learnt = ask(spec) if prometheus else {}
     if as_json:
-        show_json(_plan_object(spec))
-        return Exit.OK
+        judged = {"judged": {name: _judged_object(found) for name, found in learnt.items()}} if prometheus else {}
+        show_json(_plan_object(spec) | judged)
+        return Exit.REFUSED if any(found.problem for found in learnt.values()) else Exit.OK
     rungs = table("STAGE", "PERCENT", "BAKE", "GATES", "APPROVAL")
     for stage in stages(spec):
         gates = ", ".join(stage.gates) or "none"
@@ -64,8 +76,11 @@ def show_plan(source: SpecArgument, *, as_json: JsonOption = False) -> Exit:
         rest.add_row("gate", words(f"{name}: bad when {gate.limit}, then {gate.on_breach}"))
     rest.add_row("shortest", words(_least(spec)))
     rest.add_row("longest", words(f"{text(spec.policy.max_duration)}, then it goes back"))
+    for name, found in learnt.items():
+        for line in _seen(found):
+            rest.add_row(f"{name} sees", words(line))
     show(words(_summary(spec)), rungs, rest)
-    return Exit.OK
+    return Exit.REFUSED if any(found.problem for found in learnt.values()) else Exit.OK
 
 
 def spec_schema() -> dict[str, Any]:
@@ -91,6 +106,19 @@ def _least(spec: RolloutSpec) -> str:
     asking = sum(1 for stage in stages(spec) if stage.approval)
     people = f", and {asking} approval{'s' if asking > 1 else ''}" if asking else ""
     return f"{text(shortest(stages(spec)))} of bakes{people}"
+
+
+def _seen(found: Learnt) -> list[str]:
+    """What a gate can see, a line a stage; or why it cannot be used."""
+    if found.problem:
+        return [f"refused: {found.problem}"]
+    sees = [each.sentence for each in found.judged.sees]
+    return [*sees, f"dispersion {found.judged.phi:.3g}, {found.judged.dispersion}", *found.notes]
+
+
+def _judged_object(found: Learnt) -> dict[str, Any]:
+    told = {"problem": found.problem, "notes": list(found.notes)}
+    return found.judged.model_dump(mode="json") | told | {"sentences": [each.sentence for each in found.judged.sees]}
 
 
 def _plan_object(spec: RolloutSpec) -> dict[str, Any]:

@@ -6,12 +6,15 @@ waits for answers before it sends on, hides exactly these. So: open loop, raw co
 
 One request in ten goes over a connection of its own, because routers treat new and old connections differently: a
 reload that drops requests on idle keep-alive connections does not touch fresh ones.
+
+With `--users 200` the requests come from 200 users who keep the cookies they are given; see `testbed.visitors`.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import json
 import os
 import random
 import signal
@@ -24,6 +27,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from urllib.parse import urlsplit
 
 from testbed.report import LoadReport
+from testbed.visitors import Visitor, Visitors
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,7 +37,6 @@ WINDOW_S: Final = 30
 FRESH_EVERY: Final = 10  # one request in so many gets a connection of its own
 MAX_IN_FLIGHT: Final = 500
 MAX_LAG_S: Final = 0.5  # after a freeze of the load itself, do not catch up in one burst
-USERS: Final = 10_000
 HEAD_LIMIT_BYTES: Final = 16_384
 
 
@@ -47,6 +50,7 @@ class Answer(NamedTuple):
     status: int
     version: str | None
     keep: bool
+    cookies: tuple[str, ...] = ()
 
 
 class Connection:
@@ -83,7 +87,8 @@ class Connection:
             self._writer.write(request)
             head = (await self._reader.readuntil(b"\r\n\r\n")).decode("latin-1").split("\r\n")
             status = int(head[0].split(" ", 2)[1])
-            fields = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in head[1:])}
+            lines = [(name.lower(), value.strip()) for name, _, value in (line.partition(":") for line in head[1:])]
+            fields = dict(lines)
             await self._read_body(fields)
         except asyncio.IncompleteReadError as error:
             raise Dropped("eof") from error
@@ -91,7 +96,8 @@ class Connection:
             raise Dropped("reset") from error
         except (ValueError, IndexError, asyncio.LimitOverrunError) as error:
             raise Dropped("bad-response") from error
-        return Answer(status, fields.get("x-version"), fields.get("connection", "").lower() != "close")
+        cookies = tuple(value for name, value in lines if name == "set-cookie")
+        return Answer(status, fields.get("x-version"), fields.get("connection", "").lower() != "close", cookies)
 
     async def _read_body(self, fields: dict[str, str]) -> None:
         if fields.get("transfer-encoding", "").lower() != "chunked":
@@ -192,6 +198,7 @@ class Options:
     timeout_s: float
     candidate: str
     seed: int
+    users: int = 0
 
 
 class Load:
@@ -204,7 +211,7 @@ class Load:
         self._path = parts.path or "/"
         self._authority = parts.netloc
         self._options = options
-        self._draw = random.Random(options.seed)
+        self._visitors = Visitors(options.users, random.Random(options.seed))
         self._idle: deque[Connection] = deque()
         self._tasks: set[asyncio.Task[None]] = set()
         self._tally = Tally(("stable", options.candidate), options.candidate, time.time())
@@ -237,14 +244,14 @@ class Load:
                 continue
             due_s = max(due_s, now_s - MAX_LAG_S) + 1 / self._options.rate
             number += 1
-            if len(self._tasks) >= MAX_IN_FLIGHT:
+            if len(self._tasks) >= MAX_IN_FLIGHT or (visitor := self._visitors.leave()) is None:
                 self._tally.skipped()
                 continue
-            task = asyncio.create_task(self._send(fresh=number % FRESH_EVERY == 0))
+            task = asyncio.create_task(self._send(visitor, fresh=number % FRESH_EVERY == 0))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
-    async def _send(self, *, fresh: bool) -> None:
+    async def _send(self, visitor: Visitor, *, fresh: bool) -> None:
         connection: Connection | None = None
         kept = False
         kind = "fresh"
@@ -255,7 +262,8 @@ class Load:
                     kind = "reused" if connection else "fresh"
                 if connection is None:
                     connection = await Connection.open(self._host, self._port)
-                answer = await connection.exchange(self._request(close=fresh))
+                answer = await connection.exchange(self._request(visitor, close=fresh))
+            visitor.was_told(answer.version, answer.cookies)
             self._tally.answered(answer, kind, time.time())
             kept = answer.keep and not fresh and len(self._idle) < self._options.connections
         except TimeoutError:
@@ -263,6 +271,7 @@ class Load:
         except Dropped as drop:
             self._tally.dropped(f"{kind}:{drop}", time.time())
         finally:
+            self._visitors.come_back(visitor)
             if connection is not None:
                 if kept:
                     self._idle.append(connection)
@@ -277,11 +286,11 @@ class Load:
             connection.close()
         return None
 
-    def _request(self, *, close: bool) -> bytes:
-        return (
-            f"GET {self._path} HTTP/1.1\r\nHost: {self._authority}\r\nX-User: u{self._draw.randrange(USERS)}\r\n"
-            f"{'Connection: close' + chr(13) + chr(10) if close else ''}\r\n"
-        ).encode("ascii")
+    def _request(self, visitor: Visitor, *, close: bool) -> bytes:
+        lines = [f"GET {self._path} HTTP/1.1", f"Host: {self._authority}", *visitor.fields()]
+        if close:
+            lines.append("Connection: close")
+        return "".join(f"{line}\r\n" for line in (*lines, "")).encode("latin-1")
 
     async def _keep_reporting(self) -> None:
         while True:
@@ -290,9 +299,15 @@ class Load:
 
     def _write_report(self, *, finished: bool = False) -> None:
         path = self._options.report
-        draft = path.with_name(f".{path.name}.{os.getpid()}")
-        draft.write_text(self._tally.report(time.time(), finished=finished).model_dump_json() + "\n", encoding="utf-8")
-        draft.replace(path)
+        if self._options.users:
+            _replace(path.with_suffix(".users.json"), json.dumps(self._visitors.versions()))
+        _replace(path, self._tally.report(time.time(), finished=finished).model_dump_json())
+
+
+def _replace(path: Path, text: str) -> None:
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    draft.write_text(text + "\n", encoding="utf-8")
+    draft.replace(path)
 
 
 async def _main(options: Options) -> None:
@@ -316,6 +331,7 @@ def main() -> None:
     parser.add_argument("--timeout-s", type=float, default=5.0, help="of one request, connecting included")
     parser.add_argument("--candidate", default="canary", help="the candidate's X-Version")
     parser.add_argument("--seed", type=int, default=1, help="of the users' names")
+    parser.add_argument("--users", type=int, default=0, help="so many, who keep cookies; 0: a crowd that keeps nothing")
     asyncio.run(_main(Options(**vars(parser.parse_args()))))
 
 

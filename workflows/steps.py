@@ -15,6 +15,8 @@ from rollout import story
 from rollout.base import percent_text
 from rollout.decide import Shift, Watch
 from rollout.durations import text
+from rollout.judge.merge import budgets
+from rollout.judging import tests
 from rollout.messages import (
     DrainPool,
     PlanRollout,
@@ -27,7 +29,7 @@ from rollout.messages import (
     WatchHealth,
     Watching,
 )
-from rollout.plan import Plan
+from rollout.plan import Judged, Plan
 from rollout.progress import MOST_BLIND_REPORTS, Phase, Progress
 from rollout.spec import RolloutSpec
 
@@ -82,6 +84,7 @@ def watch(spec: RolloutSpec, plan_: Plan, progress: Progress, step: Watch, owner
     poll = spec.policy.poll
     reports = progress.blind_reports < MOST_BLIND_REPORTS
     gates = stage.gates if progress.percent else ()  # a candidate without traffic has nothing to be judged by
+    arrived = progress.records[progress.stage].arrived_at or workflow.now()
     return workflow.start_activity_method(
         WatchingActivities.watch_health,
         WatchHealth(
@@ -99,6 +102,18 @@ def watch(spec: RolloutSpec, plan_: Plan, progress: Progress, step: Watch, owner
             epoch=progress.epoch,
             owner=owner if progress.touched else None,
             patient_since_ms=milliseconds(progress.resumed_at) if progress.resumed_at else 0,
+            tests=tests(spec, plan_, progress.stage) if gates else {},
+            budgets=budgets(spec.gates, spec.policy.false_rollback),
+            parked={
+                name: state.evidence.value
+                for name, state in progress.gates.items()
+                if state.evidence and name not in gates
+            },
+            forced=any(route.header is not None for route in spec.routes),
+            undecided=spec.policy.undecided,
+            early=stage.early,
+            arrived_ms=milliseconds(arrived),
+            native=tuple(name for name in gates if plan_.judged.get(name, Judged()).native),
         ),
         start_to_close_timeout=spec.policy.max_duration + timedelta(hours=1),
         heartbeat_timeout=2 * poll + timedelta(seconds=1),

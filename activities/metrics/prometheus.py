@@ -12,13 +12,12 @@ An answer with warnings may be partial (a store of Thanos is away): complete-loo
 """
 
 import asyncio
-import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from concurrent.futures import Executor
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import requests
 from prometheus_api_client.prometheus_connect import PrometheusConnect
@@ -26,8 +25,22 @@ from pydantic import ConfigDict, Field, StringConstraints
 from urllib3 import Retry
 from urllib3.exceptions import HTTPError
 
+from activities import rules_answer
+from activities.query_answer import (
+    Answer,
+    NativeSeries,
+    Straddle,
+    decoded,
+    divided,
+    natives,
+    sampled,
+    series_of,
+    vectors,
+)
 from rollout.base import Written
 from rollout.errors import MetricsUnavailable, Misconfigured
+from rollout.judge.alert import AlertRule
+from rollout.judge.counters import Series
 from rollout.judge.threshold import Vector
 
 T = TypeVar("T")
@@ -35,11 +48,6 @@ T = TypeVar("T")
 _MOST_POINTS = 10_000  # a series; the server's own limit is 11 000
 _MOST_BYTES = 16 * 2**20
 _CONNECT_S = 2.0
-_HINTS = {
-    401: "is the token there and valid?",
-    403: "is the token allowed to query?",
-    404: "does the URL lack a path in front of /api/v1?",
-}
 
 
 class PrometheusConnection(Written):
@@ -67,18 +75,6 @@ class PrometheusConnection(Written):
     timeout_s: float = Field(default=5, gt=0)
 
 
-class Answer(NamedTuple):
-    """One answer to a query.
-
-    Attributes:
-        kind: "matrix", "vector", "scalar" or "string".
-        result: as the server gave it.
-    """
-
-    kind: str
-    result: list[Any]
-
-
 def ticks(start_ms: int, end_ms: int, step_ms: int) -> list[range]:
     """Evaluation times, Unix milliseconds, in chunks that one request may ask for."""
     whole = range(start_ms, end_ms + 1, step_ms)
@@ -100,66 +96,20 @@ def desired(query: str, times: range, timeout_s: float) -> dict[str, str]:
     }
 
 
-def decoded(status: int, content_type: str, body: bytes) -> Answer:
-    """What a response says.
+def raw(selector: str, after_ms: int, until_ms: int, timeout_s: float) -> dict[str, str]:
+    """Form of an instant query for the samples of a selector.
 
-    Raises:
-        MetricsUnavailable: it is no complete answer.
-        Misconfigured: Prometheus says that the query is wrong.
+    The range's left edge is in it for Prometheus 2 and outside for Prometheus 3; what is too old is dropped afterwards.
     """
-    try:
-        said = dict(json.loads(body))
-    except (TypeError, ValueError) as error:
-        what = f"HTTP {status} with {content_type or 'nothing'} instead of JSON"
-        raise MetricsUnavailable(f"{what}; {_HINTS.get(status, 'is a login page or a proxy in front?')}") from error
-    if said.get("status") != "success" or status != 200:
-        words = str(said.get("error", ""))[:500]
-        if status in {400, 422} and words:
-            raise Misconfigured(f"the query is refused: {words}")
-        raise MetricsUnavailable(": ".join(filter(None, [f"HTTP {status}", words, _HINTS.get(status)])))
-    if said.get("warnings"):
-        raise MetricsUnavailable(f"the data may be partial: {'; '.join(map(str, said['warnings']))[:500]}")
-    data = said.get("data") or {}
-    return Answer(data.get("resultType", ""), data.get("result", []))
-
-
-def vectors(answer: Answer, times: range) -> dict[int, Vector]:
-    """The vector at every one of these times; a scalar is a vector with one nameless element.
-
-    Raises:
-        Misconfigured: it is nothing that can be compared with a number, or two series differ in their name only.
-        MetricsUnavailable: it is about other times than asked for.
-    """
-    found: dict[int, Vector] = {at_ms: {} for at_ms in times}
-    for series in _series(answer):
-        if "histogram" in series or "histograms" in series:
-            raise Misconfigured("the query answers histograms; wrap it in histogram_quantile(…) or histogram_count(…)")
-        labels = _text(series["metric"])
-        for at_s, value in [series["value"]] if "value" in series else series["values"]:
-            vector = found.get(round(at_s * 1000))
-            if vector is None:
-                raise MetricsUnavailable("answer for other times than asked for: does a cache align queries to steps?")
-            if labels in vector:
-                raise Misconfigured(f"the query answers two series that differ in their name only: {labels or '{}'}")
-            vector[labels] = float(value)
-    return found
+    return {
+        "query": f"{selector}[{until_ms - after_ms}ms]",
+        "time": f"{until_ms / 1000:.3f}",
+        "timeout": _duration(timeout_s),
+    }
 
 
 def _duration(seconds: float) -> str:
     return f"{round(seconds * 1000)}ms"
-
-
-def _series(answer: Answer) -> list[dict[str, Any]]:
-    if answer.kind == "scalar":
-        return [{"metric": {}, "value": answer.result}]
-    if answer.kind in {"matrix", "vector"}:
-        return answer.result
-    raise Misconfigured(f"the query answers a {answer.kind or 'nothing'}, not numbers")
-
-
-def _text(labels: dict[str, str]) -> str:
-    shown = [f"{name}={json.dumps(labels[name], ensure_ascii=False)}" for name in sorted(labels) if name != "__name__"]
-    return f"{{{', '.join(shown)}}}" if shown else ""
 
 
 class _Client(PrometheusConnect):
@@ -169,7 +119,7 @@ class _Client(PrometheusConnect):
         session = requests.Session()
         session.trust_env = False  # a .netrc entry would replace the Authorization header
         session.verify = str(connection.ca_file) if connection.ca_file else True
-        once = Retry(total=0, raise_on_status=False, respect_retry_after_header=False)
+        once = Retry(total=0, read=False, raise_on_status=False, respect_retry_after_header=False)
         super().__init__(url=connection.url.rstrip("/"), retry=once, session=session, method="POST")
         self._connection = connection
 
@@ -180,19 +130,32 @@ class _Client(PrometheusConnect):
             MetricsUnavailable: no complete answer in time.
             Misconfigured: Prometheus says that the query is wrong.
         """
+        return self.send("POST", path, form, lambda *answer: read(decoded(*answer)))
+
+    def send(
+        self, method: Literal["GET", "POST"], path: str, fields: dict[str, str], read: Callable[[int, str, bytes], T]
+    ) -> T:
+        """Send one request and read status, content type and body of the answer, all in the caller's thread.
+
+        Raises:
+            MetricsUnavailable: no complete answer in time.
+            Misconfigured: what `read` says is wrong.
+        """
         limit_s = self._connection.timeout_s
         deadline = time.monotonic() + limit_s
         try:
-            with self._session.post(
+            with self._session.request(
+                method,
                 f"{self.url}/api/v1/{path}",
-                data=form,
+                data=fields if method == "POST" else None,
+                params=fields if method == "GET" else None,
                 headers=self._headers(),
                 timeout=(min(_CONNECT_S, limit_s), limit_s),
                 allow_redirects=False,
                 stream=True,
             ) as response:
                 body = _body(response, deadline)
-            return read(decoded(response.status_code, response.headers.get("Content-Type", ""), body))
+            return read(response.status_code, response.headers.get("Content-Type", ""), body)
         except (requests.Timeout, TimeoutError) as error:
             raise MetricsUnavailable(f"{self.url}: no complete answer within {limit_s:g} s") from error
         except (requests.RequestException, HTTPError, OSError) as error:
@@ -243,7 +206,7 @@ class PrometheusSource:
         self._client = _Client(connection)
         self._connection = connection
         self._executor = executor
-        self._asked: dict[tuple[str, int, int, int], asyncio.Future[dict[int, Vector]]] = {}
+        self._asked: dict[tuple[object, ...], asyncio.Future[Any]] = {}
 
     def close(self) -> None:
         """Close idle connections."""
@@ -251,13 +214,17 @@ class PrometheusSource:
 
     async def evaluate(self, query: str, start_ms: int, end_ms: int, step_ms: int) -> dict[int, Vector]:
         """See `ports.MetricSource.evaluate`."""
-        key = (query, start_ms, end_ms, step_ms)
-        if key not in self._asked:
-            self._asked[key] = asyncio.ensure_future(self._evaluate(*key))
-            self._asked[key].add_done_callback(
-                lambda done: (self._asked.pop(key), done.cancelled() or done.exception())
-            )
-        return await asyncio.shield(self._asked[key])  # one caller that gives up does not take it from the others
+        return await self._once(self._evaluate, query, start_ms, end_ms, step_ms)
+
+    async def samples(self, selector: str, after_ms: int, until_ms: int) -> tuple[Series, ...]:
+        """See `ports.MetricSource.samples`."""
+        return await self._once(self._samples, selector, after_ms, until_ms)
+
+    async def histograms(
+        self, selector: str, slower_than_s: float, after_ms: int, until_ms: int, straddle: Straddle = "within"
+    ) -> tuple[tuple[Series, ...], tuple[Series, ...]]:
+        """See `ports.MetricSource.histograms`."""
+        return divided(await self._once(self._natives, selector, after_ms, until_ms), slower_than_s, straddle)
 
     async def missing(self, names: tuple[str, ...]) -> tuple[str, ...]:
         """See `ports.MetricSource.missing`."""
@@ -265,8 +232,37 @@ class PrometheusSource:
             return ()
         query = f'count by (__name__) (last_over_time({{__name__=~"{"|".join(names)}"}}[1h]))'
         form = {"query": query, "timeout": _duration(self._connection.timeout_s)}
-        found = await self._ask("query", form, lambda answer: {each["metric"]["__name__"] for each in _series(answer)})
+        found = await self._ask(
+            "query", form, lambda answer: {each["metric"]["__name__"] for each in series_of(answer)}
+        )
         return tuple(name for name in names if name not in found)
+
+    async def alerts(self) -> tuple[AlertRule, ...]:
+        """See `ports.MetricSource.alerts`."""
+        return await self._once(self._alerts)
+
+    async def _alerts(self) -> tuple[AlertRule, ...]:
+        asked = partial(self._client.send, "GET", rules_answer.PATH, rules_answer.PARAMETERS, rules_answer.decoded)
+        return await self._in_thread(asked)
+
+    async def _samples(self, selector: str, after_ms: int, until_ms: int) -> tuple[Series, ...]:
+        form = raw(selector, after_ms, until_ms, self._connection.timeout_s)
+        return await self._ask("query", form, partial(sampled, after_ms=after_ms, until_ms=until_ms))
+
+    async def _natives(self, selector: str, after_ms: int, until_ms: int) -> tuple[NativeSeries, ...]:
+        form = raw(selector, after_ms, until_ms, self._connection.timeout_s)
+        return await self._ask("query", form, partial(natives, after_ms=after_ms, until_ms=until_ms))
+
+    async def _once(self, ask: Callable[..., Coroutine[Any, Any, T]], *question: object) -> T:
+        """Ask, unless somebody else is already waiting for the answer to the same question."""
+        key = (ask.__name__, *question)
+        if key not in self._asked:
+            self._asked[key] = asyncio.ensure_future(ask(*question))
+            self._asked[key].add_done_callback(
+                lambda done: (self._asked.pop(key), done.cancelled() or done.exception())
+            )
+        answer: T = await asyncio.shield(self._asked[key])  # one who gives up does not take it from the others
+        return answer
 
     async def _evaluate(self, query: str, start_ms: int, end_ms: int, step_ms: int) -> dict[int, Vector]:
         found: dict[int, Vector] = {}
@@ -276,10 +272,13 @@ class PrometheusSource:
         return found
 
     async def _ask(self, path: str, form: dict[str, str], read: Callable[[Answer], T]) -> T:
+        return await self._in_thread(partial(self._client.ask, path, form, read))
+
+    async def _in_thread(self, asked: Callable[[], T]) -> T:
         loop = asyncio.get_running_loop()
         try:
             # The thread keeps its deadline between bytes of a body only; a server that drips headers is left alone.
             async with asyncio.timeout(2 * self._connection.timeout_s):
-                return await loop.run_in_executor(self._executor, self._client.ask, path, form, read)
+                return await loop.run_in_executor(self._executor, asked)
         except TimeoutError as error:
             raise MetricsUnavailable(f"{self._connection.url}: no answer, or no free thread to ask in") from error

@@ -1,12 +1,14 @@
 """Envoy: weighted clusters in a route configuration that Envoy reads from a file.
 
 The file belongs to the operator, so it is edited and never replaced: `desired` rewrites the routes that lead to the two
-pools, adds or removes the forced-header rules, leaves a mark in the metadata, and keeps everything else as it is.
+pools, adds or removes the forced-header rules and what keeps users on a version (`envoy_sticky`), leaves a mark in the
+metadata, and keeps everything else as it is.
 Envoy's runtime (`runtime_modify`) would need no file, but forgets the weights when it restarts; a file does not.
 
-Read-back compares mark, weights and rules, never the version alone: an identical resource under a new version leaves
-the version in Envoy's dump as it was (1.40). Why Envoy refused a file is in its log and nowhere else; over the admin
-interface one only sees a counter move. Fields are read as Envoy's documentation spells them (`virtual_hosts`).
+Read-back compares mark, weights, rules and hash policies, never the version alone: an identical resource under a new
+version leaves the version in Envoy's dump as it was (1.40). Why Envoy refused a file is in its log and nowhere else;
+over the admin interface one only sees a counter move. Fields are read as Envoy's documentation spells them
+(`virtual_hosts`).
 """
 
 import asyncio
@@ -21,16 +23,18 @@ from typing import Any, Literal
 import httpx
 from pydantic import Field
 
+from activities import envoy_sticky
 from activities.config_file import ConfigFile
 from activities.ports import Pool, RouteState, Write
 from rollout.base import Told, Written, percent_text
 from rollout.errors import Misconfigured, RouteOwned, RouteRejected, RouterUnreachable, Superseded
-from rollout.routes import EnvoyRoute
+from rollout.routes import EnvoyRoute, Sticky
 
 Json = dict[str, Any]
 
 _WHOLE = 10_000  # weights are hundredths of a percent
 _FORCED = re.compile(r"sluice-forced-(candidate|stable)(-\d+)?")
+_OURS = re.compile(f"{_FORCED.pattern}|{envoy_sticky.FIRST_VISIT.pattern}")
 _UNFIT = ("failed_active_health_check", "failed_outlier_check", "pending_dynamic_removal", "pending_active_hc")
 _UNFIT_EDS = ("UNHEALTHY", "DRAINING", "TIMEOUT")
 _SETTLE_S, _POLL_S = 2.0, 0.02
@@ -66,13 +70,15 @@ class View(Told):
 
     Attributes:
         mark: who wrote last.
-        splits: cluster → weight, candidate first, for every route to the pools, in order.
+        splits: cluster → weight, candidate first, for every route to the pools, in order; rules for first visits too.
         forced: name, cluster and header matches of every forced-header rule, in order.
+        sticky: how each of the splits chooses by user, empty where it does not; nothing if the spec does not ask.
     """
 
     mark: Mark
     splits: list[dict[str, int]]
     forced: list[tuple[str, str, list[Json]]]
+    sticky: list[Json] = Field(default_factory=list)
 
     def percents(self) -> list[float]:
         """Percent on the candidate for every route to the pools; one with only zero weights counts as 0."""
@@ -88,25 +94,31 @@ def desired(document: Json, route: EnvoyRoute, write: Write) -> Json:
 
     Args:
         document: a DiscoveryResponse with one RouteConfiguration; not changed.
-        route: names the two clusters and the forced header.
+        route: names the two clusters, the forced header and what tells users apart.
         write: percent, epoch and owner.
 
     Raises:
-        Misconfigured: nothing in the document leads to the pools, or the percent has no whole weight.
+        Misconfigured: nothing in the document leads to the pools, the percent has no whole weight, or users cannot be
+            kept on a version.
     """
     weights = _weights(write.percent, route)
-    several = len(view(document, route).splits) > 1
+    view(document, route)  # refuses what is not understood
     wanted = copy.deepcopy(document)
     resource = wanted["resources"][0]
+    _take_off(resource)
+    several = len(view(wanted, route).splits) > 1
+    # At 0 % nothing may be left: neither a cookie nor a header leads anyone to the candidate then.
+    sticky = route.sticky if write.percent > 0 and not write.release else None
     count = 0
     for host in resource["virtual_hosts"]:
         entries: list[Json] = []
         for entry in host.get("routes", []):
-            if _FORCED.fullmatch(entry.get("name", "")):
-                continue
             if _split(entry, route):
-                entries += _rules(entry, route, write, f"-{count}" if several else "")
+                suffix = f"-{count}" if several else ""
+                entries += _rules(entry, route, write, suffix)
                 _weigh(entry["route"], weights)
+                if sticky:
+                    entries += _stick(entry, route, sticky, suffix)
                 count += 1
             entries.append(entry)
         if "routes" in host:
@@ -184,12 +196,30 @@ def _split(entry: Json, route: EnvoyRoute) -> dict[str, int] | None:
 def _view(resource: Json, route: EnvoyRoute) -> View:
     entries = [entry for host in resource.get("virtual_hosts", []) for entry in host.get("routes", [])]
     rules = [entry for entry in entries if _FORCED.fullmatch(entry.get("name", ""))]
-    splits = [_split(entry, route) for entry in entries if entry not in rules]
+    found = [(entry, split) for entry in entries if entry not in rules and (split := _split(entry, route))]
     return View(
         mark=resource.get("metadata", {}).get("filter_metadata", {}).get("sluice", {}),
-        splits=[split for split in splits if split],
+        splits=[split for _, split in found],
+        sticky=[envoy_sticky.shown(entry) for entry, _ in found] if route.sticky else [],
         forced=[(rule["name"], rule["route"].get("cluster", ""), rule["match"].get("headers", [])) for rule in rules],
     )
+
+
+def _take_off(resource: Json) -> None:
+    """Take away every rule of ours and whatever makes users sticky; weights and mark stay."""
+    for host in resource["virtual_hosts"]:
+        if "routes" in host:
+            host["routes"] = [entry for entry in host["routes"] if not _OURS.fullmatch(entry.get("name", ""))]
+        for entry in host.get("routes", []):
+            envoy_sticky.unstick(entry)
+
+
+def _stick(entry: Json, route: EnvoyRoute, sticky: Sticky, suffix: str) -> list[Json]:
+    try:
+        return list(envoy_sticky.stick(entry, sticky, suffix))
+    except ValueError as error:
+        msg = f"{route} cannot keep users on a version: {error}; leave `sticky` out, or drop that in the file"
+        raise Misconfigured(msg) from error
 
 
 def _rules(entry: Json, route: EnvoyRoute, write: Write, suffix: str) -> Iterator[Json]:
@@ -231,6 +261,9 @@ class EnvoyRouter:
         written = view(document, self._route)
         running = await self._shown()
         problem = await self._problem(written, running, document.get("version_info", ""))
+        problem = problem or self._lost_users(document, written)
+        # What speaks against sticky users is for preflight; the percent is in force all the same.
+        unfit = None if problem or written.mark.owner else await self._unfit(document)
         clusters = await self._ask("/clusters", format="json")
         hosts = {pool: members(clusters, name) for pool, name in self._pools.items()}
         weights = ", ".join(f"{name} {weight}" for name, weight in written.splits[0].items())
@@ -241,7 +274,7 @@ class EnvoyRouter:
             owner=written.mark.owner,
             forced=bool(written.forced),
             healthy={pool: sum(map(is_fit, found)) for pool, found in hosts.items() if found is not None},
-            problem=problem,
+            problem=problem or unfit,
             proof="" if problem else f'Envoy shows "{running[0][0]}": {weights}',
         )
 
@@ -283,6 +316,35 @@ class EnvoyRouter:
                     f"is back, and traffic never changed. The reason is in Envoy's log: config update rejected"
                 )
 
+    def _lost_users(self, document: Json, written: View) -> str | None:
+        """Why users are not kept on their version although the last write kept them; None if they are."""
+        mark = written.mark
+        if not (self._route.sticky and mark.owner and mark.percent):
+            return None
+        last = Write(percent=mark.percent, epoch=mark.epoch, owner=mark.owner)
+        try:
+            wanted = view(desired(document, self._route, last), self._route)
+        except Misconfigured as error:
+            return str(error)
+        if wanted.sticky == written.sticky:
+            return None
+        return f"{self._file.path.name} no longer keeps users on their version: its hash policy was changed"
+
+    async def _unfit(self, document: Json) -> str | None:
+        """Why this Envoy could not keep users on a version; None if it can, or if nobody asks for it."""
+        if self._route.sticky is None:
+            return None
+        try:
+            planned = desired(document, self._route, Write(percent=1, epoch=0, owner=""))
+            problem = envoy_sticky.too_old(str((await self._ask("/server_info")).get("version", "")))
+            if problem or not any("gives" in each for each in view(planned, self._route).sticky):
+                return problem
+            kinds = ("static_listeners", "dynamic_listeners")
+            listeners = [await self._ask("/config_dump", resource=kind) for kind in kinds]
+        except (Misconfigured, RouterUnreachable) as error:
+            return str(error)  # not raised: the way back reads too, and must not depend on this
+        return envoy_sticky.without_ids(listeners, document, self._route.service)
+
     def _fence(self, mark: Mark, write: Write) -> None:
         if mark.epoch > write.epoch:
             raise Superseded(f"{self._route} carries epoch {mark.epoch}: a write of epoch {write.epoch} is too late")
@@ -319,7 +381,7 @@ class EnvoyRouter:
             return f"the routes of {file} disagree or weigh nothing: {written}" if odd else None
         problem = f"Envoy has no route configuration {self._route.service}: no listener asks, or {file} is broken"
         for there, seen in others[:1]:
-            more = " under another mark or header rule" if str(seen) == str(written) else ""
+            more = " under another mark, header rule or hash policy" if str(seen) == str(written) else ""
             problem = f'Envoy shows version "{there}" with {seen}, {file} says {written}{more}'
         refused, accepted = await self._refusals()
         if refused and version not in accepted:

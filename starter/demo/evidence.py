@@ -16,6 +16,7 @@ from temporalio.client import WorkflowFailureError, WorkflowHandle
 from temporalio.exceptions import ApplicationError
 
 from rollout import names
+from rollout.gates import CountingGate
 from rollout.messages import Watched
 from rollout.progress import RolloutResult
 from rollout.spec import RolloutSpec
@@ -31,7 +32,8 @@ class Evidence:
         reason: The sentence of its end; empty when it was promoted.
         percents_seen: Every percent proven, in order.
         events: Events of its history.
-        fired_at: Unix seconds at which a gate's rule fired, None without a breach.
+        fired_at: Unix seconds of the evaluation or the scrape that breached a gate, None without a breach.
+        caught_by: That gate; None without one.
         told_at: Unix seconds at which the server got a signal to abort, None without one.
         zero_at: Unix seconds at which the server learned that 0 % is proven, None when nothing was put back.
     """
@@ -41,6 +43,7 @@ class Evidence:
     percents_seen: tuple[float, ...]
     events: int
     fired_at: float | None = None
+    caught_by: str | None = None
     told_at: float | None = None
     zero_at: float | None = None
 
@@ -57,28 +60,32 @@ async def gather(handle: WorkflowHandle[Any, Any], spec: RolloutSpec) -> Evidenc
     """
     outcome, reason, percents = await _ending(handle)
     history = (await handle.fetch_history()).events
-    fired_at = zero_at = None
+    fired_at = caught_by = zero_at = None
     for kind, event in _completed(history):
         if kind == names.RESTORE_TRAFFIC:
             zero_at = _seconds(event)
         elif kind == names.WATCH_HEALTH:
             payloads = event.activity_task_completed_event_attributes.result.payloads
             (watched,) = await DATA_CONVERTER.decode(payloads, [Watched])
-            fired_at = rule_fired_at(watched, spec) or fired_at
-    return Evidence(outcome, reason, percents, len(history), fired_at, _told_at(history), zero_at)
+            if breach := breached_at(watched, spec):
+                fired_at, caught_by = breach, watched.gate
+    return Evidence(outcome, reason, percents, len(history), fired_at, caught_by, _told_at(history), zero_at)
 
 
-def rule_fired_at(watched: Watched, spec: RolloutSpec) -> float | None:
-    """Unix seconds of the evaluation at which the breached gate's rule fired; None when the watch ended otherwise.
+def breached_at(watched: Watched, spec: RolloutSpec) -> float | None:
+    """Unix seconds at which a breach could be seen in the metrics; None when the watch ended otherwise.
 
-    The first tick of the polling grid at which an expression has been beyond its limit for the whole of `for`: earlier
-    than the poll that found out, so it counts how late that poll was, too.
+    Earlier than the poll that found out, so it counts how late that poll was, too. For a rule: the first tick of the
+    polling grid at which an expression has been beyond its limit for the whole of `for`. For a gate that counts: the
+    scrape that completed the last counts it was judged by.
     """
     if watched.why != "breached" or watched.gate not in watched.watching.states:
         return None
-    state = watched.watching.states[watched.gate]
+    state, gate = watched.watching.states[watched.gate], spec.gates[watched.gate]
+    if isinstance(gate, CountingGate):
+        return (state.counters.closed_ms if state.counters else state.watermark_ms) / 1000
     since_ms = min(state.active.values(), default=state.watermark_ms)
-    ticks = math.ceil(spec.gates[watched.gate].for_ / spec.policy.poll)
+    ticks = math.ceil(gate.for_ / spec.policy.poll)
     return min(since_ms + ticks * spec.policy.poll / timedelta(milliseconds=1), state.watermark_ms) / 1000
 
 

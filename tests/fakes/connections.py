@@ -2,11 +2,12 @@
 
 from dataclasses import dataclass, field
 
-from activities.ports import MetricSource, Router
+from activities.ports import MetricSource, Router, WebSource
 from rollout.errors import Misconfigured
 from rollout.routes import Route
 from tests.fakes.metrics import FakeMetrics
 from tests.fakes.router import FakeRouter
+from tests.fakes.web import FakeWeb
 
 
 @dataclass
@@ -15,6 +16,7 @@ class FakeConnections:
 
     routers: dict[str, FakeRouter] = field(default_factory=dict)
     sources: dict[str, FakeMetrics] = field(default_factory=dict)
+    webs: dict[str, FakeWeb] = field(default_factory=dict)
     groups: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     def router(self, route: Route) -> Router:
@@ -28,6 +30,12 @@ class FakeConnections:
         if connection not in self.sources:
             raise Misconfigured(f"no connection {connection!r} in the worker's settings")
         return self.sources[connection]
+
+    def web(self, connection: str) -> WebSource:
+        """See `ports.Connections.web`."""
+        if connection not in self.webs:
+            raise Misconfigured(f"no connection {connection!r} in the worker's settings")
+        return self.webs[connection]
 
     def people(self, group: str) -> tuple[str, ...]:
         """See `ports.Connections.people`."""

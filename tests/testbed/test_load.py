@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import json
 import socket
 import struct
 from collections.abc import Awaitable, Callable
@@ -17,7 +18,9 @@ Server = Callable[[int, asyncio.StreamReader, asyncio.StreamWriter], Awaitable[N
 GOOD = b"HTTP/1.1 200 OK\r\nX-Version: stable\r\nContent-Length: 2\r\n\r\n{}"
 
 
-async def _run(tmp_path: Path, handle: Server, *, requests: int = 40, timeout_s: float = 2.0) -> LoadReport:
+async def _run(
+    tmp_path: Path, handle: Server, *, requests: int = 40, timeout_s: float = 2.0, users: int = 0
+) -> LoadReport:
     """Send about so many requests to a server that is given each connection's number."""
     numbers = itertools.count()
 
@@ -33,7 +36,7 @@ async def _run(tmp_path: Path, handle: Server, *, requests: int = 40, timeout_s:
     port = server.sockets[0].getsockname()[1]
     rate = 200.0
     report = tmp_path / "load.json"
-    options = Options(f"http://127.0.0.1:{port}/", rate, 2, report, requests / rate, timeout_s, "canary", 1)
+    options = Options(f"http://127.0.0.1:{port}/", rate, 2, report, requests / rate, timeout_s, "canary", 1, users)
     async with server:
         await Load(options).run()
     return LoadReport.model_validate_json(report.read_text())
@@ -138,6 +141,51 @@ async def test_one_request_in_ten_has_a_connection_of_its_own(tmp_path: Path) ->
     assert sum(requests_by_connection.values()) == report.requests
     assert list(requests_by_connection.values()).count(1) >= report.requests // 10
     assert max(requests_by_connection.values()) > 2
+
+
+def _sticky_shop(seen: list[tuple[str, str | None]]) -> Server:
+    """A shop that hands out a cookie at the first visit, and notes who came with which."""
+
+    async def serve(_n: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while True:
+            head = (await reader.readuntil(b"\r\n\r\n")).decode().split("\r\n")
+            fields = dict(line.split(": ", 1) for line in head[1:] if line)
+            seen.append((fields["X-User"], fields.get("Cookie")))
+            first = b"" if "Cookie" in fields else b"Set-Cookie: id=%d; Path=/\r\n" % len(seen)
+            version = b"stable" if first else b"canary"
+            await asyncio.sleep(0.02)
+            writer.write(b"HTTP/1.1 200 OK\r\n" + first + b"X-Version: " + version + b"\r\nContent-Length: 0\r\n\r\n")
+            if fields.get("Connection") == "close":
+                return
+
+    return serve
+
+
+async def test_users_keep_their_cookies_and_have_one_request_under_way(tmp_path: Path) -> None:
+    seen: list[tuple[str, str | None]] = []
+    report = await _run(tmp_path, _sticky_shop(seen), requests=60, users=12)
+    assert report.dropped == {}
+    names = {name for name, _ in seen}
+    assert names <= {f"u{number}" for number in range(12)}
+    cookies = {name: [cookie for who, cookie in seen if who == name] for name in names}
+    assert all(mine[0] is None and None not in mine[1:] for mine in cookies.values())
+    assert all(len(set(mine[1:])) <= 1 for mine in cookies.values())
+    versions = json.loads((tmp_path / "load.users.json").read_text())
+    assert versions.keys() == names
+    assert all(each == ["stable", "canary"][: len(cookies[name])] for name, each in versions.items())
+
+
+async def test_requests_for_which_no_user_is_free_are_skipped_not_lost(tmp_path: Path) -> None:
+    report = await _run(tmp_path, _sticky_shop([]), requests=40, users=1)
+    assert report.dropped == {}
+    assert report.skipped_requests > 0
+
+
+async def test_a_crowd_shows_no_cookies_and_leaves_no_file(tmp_path: Path) -> None:
+    seen: list[tuple[str, str | None]] = []
+    await _run(tmp_path, _sticky_shop(seen))
+    assert {cookie for _, cookie in seen} == {None}
+    assert not (tmp_path / "load.users.json").exists()
 
 
 @pytest.mark.parametrize(("status", "version"), [(503, None), (502, None), (504, None), (404, None)])

@@ -16,6 +16,8 @@ from activities.metrics.prometheus import PrometheusSource
 
 RANGE_FIELDS = {"query", "start", "end", "step", "timeout"}
 INSTANT_FIELDS = {"query", "timeout"}
+RAW_FIELDS = {"query", "time", "timeout"}
+FIELDS = {"/api/v1/query_range": [RANGE_FIELDS], "/api/v1/query": [INSTANT_FIELDS, RAW_FIELDS]}
 
 
 T0 = 1_795_340_310_123
@@ -83,7 +85,7 @@ class _Handler(BaseHTTPRequestHandler):
         double.asked.append(asked)
         if self.headers["Content-Type"] != "application/x-www-form-urlencoded":
             self._answer(415, b"not a form", 0)
-        elif asked.form.keys() != {"/api/v1/query_range": RANGE_FIELDS, "/api/v1/query": INSTANT_FIELDS}.get(self.path):
+        elif asked.form.keys() not in FIELDS.get(self.path, []):
             self._answer(400, error("bad_data", f"not the fields of {self.path}: {sorted(asked.form)}"), 0)
         elif double.hang:
             double.over.wait()

@@ -14,8 +14,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from activities.metrics.prometheus import Answer, decoded, ticks, vectors
+from activities.metrics.prometheus import ticks
+from activities.query_answer import Answer, decoded, vectors
 from rollout.errors import MetricsUnavailable, Misconfigured
+from rollout.judge.counters import Series
 from tests.activities.metrics.double import STEP, T0, Asked, Double, Make, error, matrix, one, success
 
 # ── What is asked ───────────────────────────────────────────────────────────────────────────────
@@ -107,6 +109,47 @@ async def test_one_caller_that_gives_up_does_not_take_the_answer_from_the_others
     first.cancel()
     assert await second == {"": 1.0}
     assert len(double.asked) == 1
+
+
+async def test_samples_are_asked_for_as_they_are_up_to_the_millisecond(double: Double, make: Make) -> None:
+    double.body = matrix(({"__name__": "x_total", "version": "canary"}, [(T0 / 1000 - 5, "1"), (T0 / 1000, "3")]))
+    assert await make().samples('x_total{a="b"}', T0 - 5000, T0) == (Series({"version": "canary"}, [(T0, 3.0)]),)
+    [asked] = double.asked
+    assert asked.path == "/api/v1/query"
+    assert asked.form == {"query": 'x_total{a="b"}[5000ms]', "time": "1795340310.123", "timeout": "5000ms"}
+
+
+async def test_samples_and_both_halves_of_a_histogram_share_requests_too(double: Double, make: Make) -> None:
+    buckets = [[0, "0.25", "1", "2"], [0, "1", "2", "1"]]
+    native = {"metric": {}, "histograms": [[T0 / 1000, {"count": "3", "sum": "2", "buckets": buckets}]]}
+
+    def body(asked: Asked) -> bytes:
+        return success("matrix", [native]) if "seconds" in asked.form["query"] else matrix(({}, [(T0 / 1000, "1")]))
+
+    double.body = body
+    source = make()
+    one, same, least, most = await asyncio.gather(
+        source.samples("x_total", T0 - 5000, T0),
+        source.samples("x_total", T0 - 5000, T0),
+        source.histograms("seconds", 0.5, T0 - 5000, T0, "beyond"),
+        source.histograms("seconds", 0.5, T0 - 5000, T0),
+    )
+    assert one == same == (Series({}, [(T0, 1.0)]),)
+    assert least == ((Series({}, [(T0, 3.0)]),), (Series({}, [(T0, 0.0)]),))
+    assert most == ((Series({}, [(T0, 3.0)]),), (Series({}, [(T0, 2.0)]),))
+    assert len(double.asked) == 2
+
+
+async def test_samples_with_warnings_or_from_nobody_are_no_data(double: Double, make: Make) -> None:
+    double.body = matrix(({}, [(T0 / 1000, "1")]), warnings=["store 10 is away"])
+    with pytest.raises(MetricsUnavailable, match="partial: store 10 is away"):
+        await make().samples("x_total", T0 - 5000, T0)
+    double.status = 503
+    with pytest.raises(MetricsUnavailable, match="HTTP 503"):
+        await make().histograms("x_total", 0.5, T0 - 5000, T0)
+    double.status, double.body = 400, error("bad_data", "1:9: parse error: ranges only allowed for vector selectors")
+    with pytest.raises(Misconfigured, match="ranges only allowed"):
+        await make().samples("sum(x_total)", T0 - 5000, T0)
 
 
 # ── What is answered ────────────────────────────────────────────────────────────────────────────

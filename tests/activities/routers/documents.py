@@ -6,10 +6,12 @@ from typing import Any
 
 from activities.ports import Write
 from activities.routers.envoy import Json
-from rollout.routes import EnvoyRoute, ForcedHeader
+from rollout.routes import EnvoyRoute, ForcedHeader, Sticky
 
 RECORDED = Path(__file__).parents[2] / "testbed" / "envoy"
 ROUTE = EnvoyRoute(connection="edge-1", service="checkout", header=ForcedHeader())
+BY_COOKIE = ROUTE.model_copy(update={"sticky": Sticky()})
+BY_HEADER = ROUTE.model_copy(update={"sticky": Sticky(header="X-User")})
 CANDIDATE, STABLE = "checkout-candidate", "checkout-stable"
 
 

@@ -1,7 +1,9 @@
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +14,39 @@ from activities.ports import Router, Write
 from activities.routers import router_for
 from activities.routers.envoy import EnvoyConnection, EnvoyRouter
 from rollout.errors import Misconfigured
-from rollout.routes import EnvoyRoute
+from rollout.routes import EnvoyRoute, Sticky
 from testbed.envoy import ROUTES, Envoy
 from testbed.programs import Shop
-from tests.activities.routers.contract import HEADER, OWNER, RouterContract, Stand, canaries, proven, until
+from tests.activities.routers.contract import (
+    HEADER,
+    OWNER,
+    RouterContract,
+    StickyContract,
+    StickyStand,
+    canaries,
+    proven,
+    seen_by,
+    until,
+    users,
+)
 
 
-class EnvoyStand(Stand):
+class EdgeEnvoy(Envoy):
+    """An Envoy whose listener gives requests an id, or none, and rewrites the id as tracing does."""
+
+    ids = True
+
+    def prepare(self) -> None:
+        super().prepare()
+        file = self.directory / "envoy.json"
+        config = json.loads(file.read_bytes())
+        [listener] = config["static_resources"]["listeners"]
+        manager = listener["filter_chains"][0]["filters"][0]["typed_config"]
+        manager.update(generate_request_id=self.ids, tracing={"random_sampling": {"value": 50}})
+        file.write_text(json.dumps(config), encoding="utf-8")
+
+
+class EnvoyStand(StickyStand):
     def __init__(self, envoy: Envoy, stable: Shop, http: httpx.AsyncClient) -> None:
         self.url = envoy.url
         self.envoy = envoy
@@ -28,6 +56,10 @@ class EnvoyStand(Stand):
     def router(self, *, unknown_candidate: bool = False) -> Router:
         ghost = "ghost" if unknown_candidate else None
         route = EnvoyRoute(connection="edge-1", service="checkout", candidate=ghost, header=HEADER)
+        return router_for(route, EnvoyConnection(admin=self.envoy.admin_url, routes=self.envoy.routes), self.http)
+
+    def sticky_router(self, sticky: Sticky) -> Router:
+        route = EnvoyRoute(connection="edge-1", service="checkout", header=HEADER, sticky=sticky)
         return router_for(route, EnvoyConnection(admin=self.envoy.admin_url, routes=self.envoy.routes), self.http)
 
     def written(self) -> object:
@@ -165,3 +197,89 @@ class TestEnvoy(RouterContract):
         router = EnvoyRouter(EnvoyRoute(connection="edge-1", service="checkout"), connection, stand.http)
         with pytest.raises(Misconfigured, match=r"checkout\.json is missing"):
             await router.write(Write(percent=0, epoch=1, owner=OWNER))
+
+
+@pytest.fixture(scope="module")
+def edge(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[EdgeEnvoy, Shop]]:
+    folder = tmp_path_factory.mktemp("edge")
+    stable, candidate = Shop(folder, version="stable"), Shop(folder, version="canary")
+    envoy = EdgeEnvoy(folder, stable_port=stable.port, candidate_port=candidate.port)
+    with stable, candidate, envoy:
+        yield envoy, stable
+
+
+@pytest.mark.server
+class TestStickyEnvoy(StickyContract):
+    @pytest.fixture
+    async def stand(self, edge: tuple[EdgeEnvoy, Shop]) -> AsyncIterator[EnvoyStand]:
+        envoy, stable = edge
+        async with httpx.AsyncClient(trust_env=False) as http:
+            stand = EnvoyStand(envoy, stable, http)
+            await stand.put(json.loads((ROUTES / "checkout.json").read_bytes()))
+            await proven(stand.router(), 0)
+            yield stand
+
+    async def test_the_first_visit_already_has_the_version_of_all_others(self, stand: EnvoyStand) -> None:
+        router = stand.sticky_router(Sticky(cookie="who", ttl=timedelta(minutes=10)))
+        await router.write(Write(percent=50, epoch=1, owner=OWNER))
+        await proven(router, 50)
+        answer = await stand.http.get(stand.url)
+        cookie = answer.headers["Set-Cookie"]
+        assert re.fullmatch(r"who=[0-9a-f-]{13}; Path=/; Max-Age=600; HttpOnly; SameSite=Lax", cookie)
+        people = users(100)
+        assert await seen_by(stand.url, people) == await seen_by(stand.url, people)
+        again = await stand.http.get(stand.url, headers={"Cookie": f"a=b; {cookie.split(';')[0]}; c=d"})
+        assert "Set-Cookie" not in again.headers
+        assert again.headers["X-Version"] == answer.headers["X-Version"]
+
+    async def test_the_operators_own_hash_policy_decides_and_survives(self, stand: EnvoyStand) -> None:
+        document = json.loads((ROUTES / "checkout.json").read_bytes())
+        [entry] = document["resources"][0]["virtual_hosts"][0]["routes"]
+        entry["route"]["hash_policy"] = [{"header": {"header_name": "x-team"}, "terminal": False}]
+        await stand.put(document)
+        router = stand.sticky_router(Sticky())
+        assert (await router.read()).problem is None
+        await router.write(Write(percent=50, epoch=1, owner=OWNER))
+        await proven(router, 50)
+        for team in ("red", "green", "blue"):
+            people = users(20)
+            assert len(set(await seen_by(stand.url, people, f"X-Team: {team}"))) == 1
+            assert not any("Cookie" in line for user in people for line in user.fields())
+        await router.write(Write(percent=0, epoch=2, owner=OWNER, release=True))
+        await proven(router, 0)
+        after = json.loads(stand.envoy.route_file.read_bytes())
+        [left] = after["resources"][0]["virtual_hosts"][0]["routes"]
+        assert left["route"]["hash_policy"] == entry["route"]["hash_policy"]
+        assert set(left["route"]["weighted_clusters"]) == {"clusters"}
+
+    async def test_a_hash_policy_taken_out_in_the_middle_is_drift(self, stand: EnvoyStand, sticky: Sticky) -> None:
+        router = stand.sticky_router(sticky)
+        await router.write(Write(percent=25, epoch=1, owner=OWNER))
+        await proven(router, 25)
+        document = json.loads(stand.envoy.route_file.read_bytes())
+        del document["resources"][0]["virtual_hosts"][0]["routes"][-1]["route"]["weighted_clusters"]["use_hash_policy"]
+        await stand.put(document)
+        state = await router.read()
+        assert (state.percent, state.in_force) == (25, None)
+        assert state.problem == "checkout.json no longer keeps users on their version: its hash policy was changed"
+        await router.write(Write(percent=25, epoch=2, owner=OWNER))
+        await proven(router, 25)
+
+    async def test_an_envoy_without_request_ids_can_give_no_cookie_and_says_so(
+        self, stand: EnvoyStand, edge: tuple[EdgeEnvoy, Shop]
+    ) -> None:
+        envoy, _ = edge
+        stand.stop()
+        envoy.ids = False
+        stand.start()
+        try:
+            state = await stand.sticky_router(Sticky()).read()
+            assert state.in_force == 0  # the way back does not depend on it
+            assert state.problem is not None
+            assert "generate_request_id: false" in state.problem
+            assert (await stand.sticky_router(Sticky(header="X-User")).read()).problem is None
+        finally:
+            stand.stop()
+            envoy.ids = True
+            stand.start()
+        assert (await stand.sticky_router(Sticky()).read()).problem is None

@@ -22,7 +22,18 @@ from activities.routers.envoy import (
 )
 from rollout.errors import Misconfigured
 from rollout.routes import EnvoyRoute
-from tests.activities.routers.documents import CANDIDATE, ROUTE, STABLE, document, recorded, shares, to, write
+from tests.activities.routers.documents import (
+    BY_COOKIE,
+    BY_HEADER,
+    CANDIDATE,
+    ROUTE,
+    STABLE,
+    document,
+    recorded,
+    shares,
+    to,
+    write,
+)
 
 GOLDEN = sorted((Path(__file__).parent / "envoy").glob("*.json"))
 
@@ -58,7 +69,9 @@ OURS = st.one_of(
     st.builds(to, st.sampled_from([CANDIDATE, STABLE]), timeout=WORDS),
     st.builds(shares, candidate=st.integers(0, 100), stable=st.integers(1, 100)),
     st.builds(shares, stable=st.integers(1, 100)),
+    st.builds(to, st.just(STABLE), hash_policy=st.just([{"header": {"header_name": "x-team"}}])),
 )
+ROUTES = st.sampled_from([ROUTE, BY_COOKIE, BY_HEADER])
 DOCUMENTS = st.builds(
     lambda before, ours, after, extra: document(*before, ours[0], *after, *ours[1:], extra=extra),
     st.lists(FOREIGN, max_size=3),
@@ -77,22 +90,75 @@ def test_weights_are_never_negative_and_always_sum_up(before: Json, asked: Write
         assert split[CANDIDATE] == round(asked.percent * 100)
 
 
-@given(DOCUMENTS, WRITES)
-def test_the_same_write_twice_is_the_same_as_once(before: Json, asked: Write) -> None:
-    once = desired(before, ROUTE, asked)
-    assert desired(once, ROUTE, asked) == once
+@given(DOCUMENTS, ROUTES, WRITES)
+def test_the_same_write_twice_is_the_same_as_once(before: Json, route: EnvoyRoute, asked: Write) -> None:
+    once = desired(before, route, asked)
+    assert desired(once, route, asked) == once
 
 
-@given(DOCUMENTS, WRITES)
-def test_the_operators_document_is_not_touched_in_memory(before: Json, asked: Write) -> None:
+@given(DOCUMENTS, ROUTES, WRITES)
+def test_the_operators_document_is_not_touched_in_memory(before: Json, route: EnvoyRoute, asked: Write) -> None:
     kept = copy.deepcopy(before)
-    desired(before, ROUTE, asked)
+    desired(before, route, asked)
     assert before == kept
 
 
-@given(DOCUMENTS, WRITES, WRITES)
-def test_only_the_last_write_counts(before: Json, first: Write, last: Write) -> None:
-    assert desired(desired(before, ROUTE, first), ROUTE, last) == desired(before, ROUTE, last)
+@given(DOCUMENTS, ROUTES, WRITES, ROUTES, WRITES)
+def test_only_the_last_write_counts(
+    before: Json, one: EnvoyRoute, first: Write, other: EnvoyRoute, last: Write
+) -> None:
+    assert desired(desired(before, one, first), other, last) == desired(before, other, last)
+
+
+@given(DOCUMENTS, st.sampled_from([BY_COOKIE, BY_HEADER]), WRITES, st.booleans())
+def test_the_way_back_leaves_nothing_that_keeps_users(
+    before: Json, route: EnvoyRoute, asked: Write, released: bool
+) -> None:
+    back = write(0, epoch=9, release=released)
+    assert desired(desired(before, route, asked), route, back) == desired(before, ROUTE, back)
+
+
+@given(DOCUMENTS, st.sampled_from([BY_COOKIE, BY_HEADER]), PERCENTS.filter(bool))
+def test_every_route_to_the_pools_chooses_by_user(before: Json, route: EnvoyRoute, percent: float) -> None:
+    seen = view(desired(before, route, write(percent)), route)
+    assert all(each["hash_policy"] for each in seen.sticky)
+    assert {tuple(split) for split in seen.splits} == {(CANDIDATE, STABLE)}
+    assert set(seen.percents()) == {percent}
+
+
+def test_what_the_operator_changed_in_the_meantime_is_kept() -> None:
+    made = desired(document(to(STABLE)), BY_HEADER, write(5))
+    theirs = [{"header": {"header_name": "x-team"}}]
+    routes_of(made)[-1]["route"]["hash_policy"] = theirs
+    back = desired(made, BY_HEADER, write(0, epoch=2))
+    assert routes_of(back)[-1]["route"]["hash_policy"] == theirs
+    assert "metadata" not in routes_of(back)[-1]
+
+
+def test_metadata_of_the_operator_stays_beside_ours() -> None:
+    entry = {**to(STABLE), "metadata": {"filter_metadata": {"team": {"name": "shop"}}}}
+    made = desired(document(entry), BY_HEADER, write(5))
+    assert set(routes_of(made)[-1]["metadata"]["filter_metadata"]) == {"team", "sluice"}
+    back = desired(made, BY_HEADER, write(0, epoch=2))
+    assert routes_of(back)[-1]["metadata"] == entry["metadata"]
+
+
+def test_a_draw_by_header_cannot_be_sticky_but_can_go_back() -> None:
+    seed = document(shares(stable=100))
+    routes_of(seed)[0]["route"]["weighted_clusters"]["header_name"] = "x-draw"
+    with pytest.raises(Misconfigured, match="draw by header x-draw already"):
+        desired(seed, BY_COOKIE, write(5))
+    assert set(view(desired(seed, BY_COOKIE, write(0)), BY_COOKIE).percents()) == {0}
+
+
+def test_the_defaults_that_a_dump_leaves_out_make_no_difference() -> None:
+    policy = [{"header": {"header_name": "x-team"}, "terminal": False}]
+    made = desired(document(to(STABLE, hash_policy=policy)), BY_COOKIE, write(5))
+    dumped = copy.deepcopy(made)
+    del routes_of(dumped)[-1]["route"]["hash_policy"][0]["terminal"]
+    assert view(made, BY_COOKIE) == view(dumped, BY_COOKIE)
+    routes_of(dumped)[-1]["route"]["hash_policy"][0]["terminal"] = True
+    assert view(made, BY_COOKIE) != view(dumped, BY_COOKIE)
 
 
 @given(DOCUMENTS, WRITES)

@@ -1,0 +1,27 @@
+"""What every gate has, whatever it asks."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from rollout.base import Name, Written
+
+OnBreach = Literal["rollback", "hold"]
+
+
+class AnyGate(Written):
+    """The fields that all gates share."""
+
+    on_breach: OnBreach = Field(default="rollback", description="what a breach does")
+    standing: bool = Field(default=False, description="watched in every stage, also where a stage does not name it")
+    connection: Name = Field(default="prometheus", description="name of the metrics server in the worker's settings")
+
+    @property
+    def limit(self) -> str:
+        """What is bad, as a sentence's end: `above 0.05 for 2m`."""
+        raise NotImplementedError
+
+    @property
+    def compares(self) -> bool:
+        """Whether it needs stable beside the candidate, so that it can say nothing at 100 %."""
+        return False

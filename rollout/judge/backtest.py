@@ -1,0 +1,231 @@
+"""Replays recorded health through a spec's gates, with no server: would they have caught it, or cried wolf?
+
+The same folds as in a rollout (`evidence.update`, `threshold.fold`, `merge.caught`) on lines instead of polls. What a
+recording cannot tell is decided thus:
+
+- The dispersion φ is what the gate says itself, else the caller's (3 without any history): lines know no pods.
+- A change of percent begins a stage; stages take the schedule's masses in the order in which they come.
+- At 0 % and at 100 % nothing is compared; counts are added up and prove nothing.
+- A batch that began less than `matures_in` or `warm_up` after a change of percent is not judged, as in a rollout.
+- A run stops at its first breach, also of a gate that only holds. There is no mitigation and no person.
+- Silence at the end is no health: a gate that should be watched and has heard nothing for `policy.no_data.hold`, or
+  whose candidate counts nothing while stable does, ends with no-data.
+"""
+
+from dataclasses import asdict, dataclass
+from datetime import timedelta
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+from rollout.judge.dispersion import ASSUMED
+from rollout.judge.merge import Budget, alpha_of, budgets, caught, schedule, shares
+from rollout.judge.played import Answer, Counts, Rung, Terms, Values
+from rollout.judge.samples import BadLine, Line, Replayable, replayable
+from rollout.judge.verdict import Verdict
+from rollout.judging import schedule_of, watched_in
+from rollout.plan import stages
+from rollout.spec import RolloutSpec
+
+_WORST_FIRST = (Verdict.NO_DATA, Verdict.UNDECIDED, Verdict.HEALTHY)
+
+
+@dataclass(frozen=True)
+class GateOutcome:
+    """What a gate says at a run's end.
+
+    Attributes:
+        verdict: its answer.
+        evidence: e-value that the candidate is worse; None for gates that do not count.
+        candidate: trials and events of the whole run, as far as they were judged; None likewise.
+        stable: the same of stable.
+        excludes_above: the smallest ratio that is excluded in the last stage that compared; None: no ratio is.
+        sentence: the verdict for people.
+    """
+
+    verdict: Verdict
+    evidence: float | None
+    candidate: tuple[int, int] | None
+    stable: tuple[int, int] | None
+    excludes_above: float | None
+    sentence: str
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run ended.
+
+    Attributes:
+        run: its name; None if it has none.
+        verdict: breached, else no-data, else undecided, else healthy.
+        gate: the gate that was breached.
+        at: seconds since the run began: of the breach, or the last line.
+        percent: percent of traffic on the candidate then.
+        reason: for people.
+        gates: by name, in the spec's order.
+    """
+
+    run: str | int | None
+    verdict: Verdict
+    gate: str | None
+    at: float
+    percent: float
+    reason: str
+    gates: dict[str, GateOutcome]
+
+    def as_json(self) -> dict[str, Any]:
+        """The object that `sluice backtest --json` prints."""
+        told = asdict(self)
+        for gate in told["gates"].values():
+            del gate["sentence"]
+        return told
+
+
+class _Breach(NamedTuple):
+    gate: str
+    at: float
+    percent: float
+    sentence: str
+
+
+class Backtest:
+    """Spec and dispersion, fixed; `see` every line, then ask for the `outcomes`.
+
+    Attributes:
+        gates: which gates are replayed, and which are not.
+        notes: what a recording cannot tell about this spec, one sentence each.
+    """
+
+    def __init__(self, spec: RolloutSpec, *, phi: float = ASSUMED) -> None:
+        self.spec = spec
+        self.gates: Replayable = replayable(spec.gates)
+        self.budgets: tuple[Budget, ...] = budgets(spec.gates, spec.policy.false_rollback)
+        self.enough = min((1 / budget.alpha for budget in self.budgets), default=0.0)
+        self.patience_ms = _ms(spec.policy.no_data.hold)
+        self.terms = {name: self._terms(name, phi) for name in self.gates.counting}
+        self.notes = _notes(self.gates)
+        self._runs: dict[str | int | None, _Run] = {}
+        self.watched = lru_cache(maxsize=1024)(self._watched)
+
+    def _terms(self, name: str, phi: float) -> Terms:
+        gate, planned = self.gates.counting[name], stages(self.spec)
+        placed = schedule_of(planned, name) if watched_in(planned, name) else schedule([3_600_000])
+        return Terms(
+            gate,
+            alpha=shares(self.spec.gates)[name] * alpha_of(gate, self.spec.policy.false_rollback),
+            phi=phi if gate.dispersion == "auto" else gate.dispersion,
+            schedule=placed,
+        )
+
+    def _watched(self, percent: float) -> frozenset[str]:
+        """The gates that the spec watches at a percent; all of them where it has no such stage."""
+        found = [stage.gates for stage in stages(self.spec) if stage.percent == percent]
+        return frozenset(found[0] if found else self.spec.gates)
+
+    def see(self, line: Line) -> None:
+        """Replay one line.
+
+        Raises:
+            BadLine: it comes before the line that its run had last, or gives a gate two values at one time.
+        """
+        run = self._runs.get(line.run)
+        if run is None:
+            run = self._runs[line.run] = _Run(self)
+        run.see(line)
+
+    def outcomes(self) -> list[Outcome]:
+        """How every run ended, in the order of their first lines."""
+        return [run.outcome(name) for name, run in self._runs.items()]
+
+
+class _Run:
+    """One run."""
+
+    def __init__(self, backtest: Backtest) -> None:
+        self.of = backtest
+        self.counts = {name: Counts(terms) for name, terms in backtest.terms.items()}
+        self.values = {name: Values(gate) for name, gate in backtest.gates.rules.items()}
+        self.rung = Rung(-1, -1.0, 0)
+        self.at: float = 0.0
+        self.at_ms = 0  # stays where the run stops, while `at` goes on to the last line
+        self.breach: _Breach | None = None
+
+    def see(self, line: Line) -> None:
+        at_ms = line.at_ms
+        if line.at < self.at:
+            run = f" of run {line.run}" if line.run is not None else ""
+            raise BadLine(f"at: {line.at:g} s comes after {self.at:g} s{run}; lines must be in time order within a run")
+        if self.breach is None:
+            if line.percent != self.rung.percent:
+                self.rung = Rung(self.rung.number + 1, line.percent, self.at_ms)
+            self.breach, self.at_ms = self._fold(line, at_ms), at_ms
+        self.at = line.at
+
+    def _fold(self, line: Line, at_ms: int) -> _Breach | None:
+        bad: list[tuple[str, str]] = []
+        for name, vector in line.values.items():
+            values = self.values[name]
+            try:
+                values.see(at_ms, vector)
+            except ValueError as error:
+                raise BadLine(f"values.{name}: there is a value for {line.at:g} s already") from error
+            if values.state.verdict is Verdict.BREACHED:
+                bad.append((name, values.state.sentence))
+        suspicious = False
+        for name, tally in line.counts.items():
+            counts = self.counts[name]
+            counts.see(at_ms, self.rung, tally)
+            suspicious = suspicious or counts.evidence.value >= self.of.enough
+        if suspicious and (found := self._caught()):
+            bad.append(found)
+        if not bad:
+            return None
+        order = list(self.of.spec.gates)
+        gate, sentence = min(bad, key=lambda pair: (self._only_holds(pair[0]), order.index(pair[0])))
+        does = "would hold" if self._only_holds(gate) else "would roll back"
+        return _Breach(gate, line.at, line.percent, f"{gate}: {sentence}; {does}")
+
+    def _caught(self) -> tuple[str, str] | None:
+        """The gate whose evidence, with that of all the others, is enough; no weighted mean exceeds its greatest."""
+        found = caught({name: counts.evidence.value for name, counts in self.counts.items()}, self.of.budgets)
+        if found is None:
+            return None
+        counts = self.counts[found.gate]
+        others = f", with {' and '.join(found.others)}" if found.others else ""
+        return found.gate, f"{counts.counts(counts.evidence.total)}, evidence {found.evidence:.3g}{others}"
+
+    def _only_holds(self, gate: str) -> bool:
+        return self.of.spec.gates[gate].on_breach == "hold"
+
+    def outcome(self, run: str | int | None) -> Outcome:
+        gates = {name: self._gate(name) for name in self.of.spec.gates if name not in self.of.gates.others}
+        if self.breach:
+            gate, at, percent, sentence = self.breach
+            return Outcome(run, Verdict.BREACHED, gate, at, percent, sentence, gates)
+        verdict = min((each.verdict for each in gates.values()), key=_WORST_FIRST.index, default=Verdict.NO_DATA)
+        reasons = [f"{name}: {each.sentence}" for name, each in gates.items() if each.verdict is verdict]
+        reason = "; ".join(reasons) or "the spec has no gate that can be replayed"
+        return Outcome(run, verdict, None, self.at, self.rung.percent, reason, gates)
+
+    def _gate(self, name: str) -> GateOutcome:
+        played = self.counts.get(name) or self.values[name]
+        watched = name in self.of.watched(self.rung.percent)
+        answer = played.answer(self.rung, self.at_ms, self.of.patience_ms, watched=watched)
+        if self.breach and self.breach.gate == name:
+            answer = Answer(Verdict.BREACHED, self.breach.sentence)
+        if isinstance(played, Values):
+            return GateOutcome(answer.verdict, None, None, None, None, answer.sentence)
+        n_c, x_c, n_b, x_b = played.evidence.total
+        value = played.evidence.value
+        return GateOutcome(answer.verdict, value, (n_c, x_c), (n_b, x_b), played.excludes_above, answer.sentence)
+
+
+def _notes(gates: Replayable) -> tuple[str, ...]:
+    notes = [f"{name}: not replayed; a recording does not hold what it asks" for name in gates.others]
+    for name, gate in gates.rules.items():
+        if len(gate.queries) > 1:
+            notes.append(f"{name}: replayed by its value alone, without `requests` and `unless_baseline`")
+    return tuple(notes)
+
+
+def _ms(duration: timedelta) -> int:
+    return round(duration.total_seconds() * 1000)

@@ -1,0 +1,86 @@
+"""Does the traffic go where the router was told to send it? Asked of the counts, not of the router.
+
+Two findings. A candidate that should get a share of the requests and counts none while stable counts: after m requests
+the chance of that is (1 - share)^m, and below one in a million it is a routing failure, not "no errors". And a share of
+requests that is provably not the commanded one (the sample-ratio check of experiments): comparisons of such samples
+mean nothing, so the rollout is held. The latter tolerates a quarter more or less, because requests come in sessions and
+by kept-alive connections, and it is one-sided where a forced header lets people visit the candidate at will.
+"""
+
+from dataclasses import dataclass
+from math import log, log1p
+
+from rollout.judge import odds
+from rollout.judge.evidence import Batch
+from rollout.judge.mixture import Mixture
+
+TOLERANCE = 1.25
+PHI = 3.0  # requests of one visitor go to the same place
+ALPHA = 1e-4
+BLACK_HOLE = 1e-6
+LESS = (0.1, 0.4, 0.8)  # alternatives, as multiples of the tolerated share
+MORE = (0.05, 0.25, 0.6)  # as parts of the way from the tolerated share to 1
+CAP = 0.6 * log(1 / ALPHA)
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """What one stage's counts say about its traffic; begun anew at every stage.
+
+    Attributes:
+        stage: number of the stage; -1 before the first batch.
+        less: against "the candidate gets at least 1/1.25 of its share".
+        more: against "it gets at most 1.25 of it".
+        candidate: requests of the candidate.
+        stable: requests of stable.
+    """
+
+    stage: int = -1
+    less: Mixture = Mixture(rest=0.0)
+    more: Mixture = Mixture(rest=0.0)
+    candidate: int = 0
+    stable: int = 0
+
+
+def update(before: Split, batch: Batch, *, stage: int, share: float, forced: bool) -> Split:
+    """Fold one batch; the first one of a stage began before its percent was in force and is left out.
+
+    Args:
+        before: what is known.
+        batch: counts of both sides.
+        stage: number of the stage.
+        share: share of requests sent to the candidate, 0 to 1.
+        forced: whether visitors can choose the candidate by a header.
+    """
+    if before.stage != stage:
+        return Split(stage=stage, less=Mixture((1.0,) * len(LESS), 0.0), more=Mixture((1.0,) * len(MORE), 0.0))
+    less, more = before.less, before.more
+    requests = batch.n_c + batch.n_b
+    if requests and 0 < share < 1:
+        least, most = share / TOLERANCE, share * TOLERANCE
+        less = less.after(0.0, odds.above(requests, batch.n_c, least, tuple([least * part for part in LESS])), PHI, CAP)
+        if most < 1 and not forced:
+            alternatives = tuple([most + (1 - most) * part for part in MORE])
+            more = more.after(0.0, odds.above(requests, batch.n_c, most, alternatives), PHI, CAP)
+    return Split(stage, less, more, before.candidate + batch.n_c, before.stable + batch.n_b)
+
+
+def black_hole(split: Split, share: float) -> str | None:
+    """The sentence for a candidate that should count requests and does not; None if nothing of that is proven."""
+    if split.candidate or not 0 < share < 1 or split.stable * -log1p(-share) / PHI < -log(BLACK_HOLE):
+        return None
+    return (
+        f"routing: the candidate counts nothing while stable counted {split.stable} requests; "
+        f"{100 * share:g} % of the traffic should have reached it"
+    )
+
+
+def unbalanced(split: Split, share: float) -> str | None:
+    """The sentence for a split that is provably not the commanded one; None if it may be."""
+    if max(split.less.value, split.more.value) < 1 / ALPHA:
+        return None
+    total = split.candidate + split.stable
+    return (
+        f"routing: {100 * split.candidate / max(total, 1):.3g} % of {total} counted requests were the candidate's, "
+        f"{100 * share:g} % should be: comparisons mean nothing"
+    )
