@@ -100,8 +100,15 @@ async def counted(
     source = connections.metrics(gate.connection)
     if native and isinstance(gate, LatencyGate):
         limit_s = gate.slower_than.total_seconds()
-        trials, within = await source.histograms(gate.native, limit_s, after_ms, until_ms)
-        return Counted(trials, within)
+        window = (after_ms, until_ms)
+        (trials, generous), (_, strict) = await asyncio.gather(
+            source.histograms(gate.native, limit_s, *window, straddle="within"),
+            source.histograms(gate.native, limit_s, *window, straddle="beyond"),
+        )
+        # A bucket around the limit never speaks against the candidate: its side counts it as within, stable's beyond.
+        mine = gate.versions.candidate
+        within = [series for series in generous if series.labels.get(gate.versions.label) == mine]
+        return Counted(trials, within + [series for series in strict if series.labels.get(gate.versions.label) != mine])
     lag_ms = round(gate.matures_in.total_seconds() * 1000) if isinstance(gate, ProportionGate) else 0
     trials, events = await asyncio.gather(
         source.samples(gate.of_versions(gate.trials), after_ms - lag_ms, until_ms - lag_ms),

@@ -1,7 +1,7 @@
 """Asking for the series of a `kayenta` gate's judgements, and looking at its queries before anything moves.
 
-Both sides of a metric come from range queries over the same window and are folded in a thread: ranking thousands of
-points takes a second, in which other rollouts' polls and heartbeats must not wait.
+Both sides of a metric come from range queries over the same window and are folded in a thread: ranking fifty long
+series takes seconds, in which other rollouts' polls and heartbeats must not wait.
 """
 
 import asyncio
@@ -102,6 +102,7 @@ def _one(what: str, answer: dict[int, Vector], times: range) -> tuple[float, ...
     """
     labels = sorted({key for vector in answer.values() for key in vector})
     if len(labels) > 1:
-        shown = ", ".join(labels[:2])
-        raise Misconfigured(f"{what} answers {len(labels)} series ({shown}, …); aggregate in the query: sum(…), avg(…)")
+        raise Misconfigured(
+            f"{what} answers {len(labels)} series, such as {labels[0]}; aggregate in the query: sum(…), avg(…)"
+        )
     return tuple(answer.get(at_ms, {}).get(labels[0] if labels else "", float("nan")) for at_ms in times)

@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, Never
 
 from temporalio.client import Client, WorkflowHandle
 
@@ -86,6 +86,18 @@ class World:
 
     async def missing(self, _names: tuple[str, ...]) -> tuple[str, ...]:
         return ()
+
+    def web(self, _connection: str) -> Never:
+        raise NotImplementedError
+
+    async def samples(self, _selector: str, _after_ms: int, _until_ms: int) -> Never:
+        raise NotImplementedError
+
+    async def histograms(self, *_: object, **__: object) -> Never:
+        raise NotImplementedError
+
+    async def alerts(self) -> Never:
+        raise NotImplementedError
 
 
 def spec(service: str) -> dict[str, Any]:

@@ -19,7 +19,6 @@ Query = Annotated[str, Field(min_length=1, max_length=10_000)]
 Bound = Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False)]
 Score = Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)]
 _NEUTRAL: dict[Measure, float] = {"meanRatio": 1.0, "cles": 0.5}
-_SECOND = timedelta(seconds=1)
 
 
 class Effect(Written):
@@ -109,14 +108,13 @@ class KayentaGate(AnyGate):
     marginal: Score = Field(default=75, description="a score that is not above this ends the analysis at once")
     interval: Duration = Field(
         default=timedelta(minutes=20),
-        ge=_SECOND,
         description="a judgement each; one at the end of the bake if that is shorter. What is left of the bake after "
         "the last whole interval is never judged, as in Kayenta",
     )
     lookback: Duration = Field(
         default=timedelta(0), description="judge only the last part; 0s: everything since the end of the warm-up"
     )
-    step: Duration = Field(default=timedelta(seconds=60), ge=_SECOND, description="distance of the points")
+    step: Duration = Field(default=timedelta(seconds=60), description="distance of the points, at least 1s")
     warm_up: Duration = Field(
         default=timedelta(0), description="wait so long after the traffic has moved; the stage lasts longer by it"
     )
@@ -128,6 +126,9 @@ class KayentaGate(AnyGate):
             raise ValueError(msg)
         if self.marginal > self.pass_:
             msg = f"marginal {self.marginal:g} is above pass {self.pass_:g}: no last score could be between them"
+            raise ValueError(msg)
+        if self.step < timedelta(seconds=1):
+            msg = "a step must be at least 1s long"
             raise ValueError(msg)
         for name, span in (("interval", self.interval), ("lookback", self.lookback)):
             if span < self.step and (span or name == "interval"):

@@ -3,7 +3,8 @@
 The same folds as in a rollout (`evidence.update`, `threshold.fold`, `merge.caught`) on lines instead of polls. What a
 recording cannot tell is decided thus:
 
-- The dispersion φ is what the gate says itself, else the caller's (3 without any history): lines know no pods.
+- The dispersion φ is what the gate says itself, else the caller's, else estimated from stable's batches of the same run
+  (`dispersion.neighbours`), before, beside and after what is judged: lines know no pods and no hours before the run.
 - A change of percent begins a stage; stages take the schedule's masses in the order in which they come.
 - At 0 % and at 100 % nothing is compared; counts are added up and prove nothing.
 - A batch that began less than `matures_in` or `warm_up` after a change of percent is not judged, as in a rollout.
@@ -12,15 +13,18 @@ recording cannot tell is decided thus:
   whose candidate counts nothing while stable does, ends with no-data.
 """
 
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
 from datetime import timedelta
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from rollout.judge.dispersion import ASSUMED
+from rollout.durations import text
+from rollout.judge.dispersion import Block, Dispersion, given, neighbours
 from rollout.judge.merge import Budget, alpha_of, budgets, caught, schedule, shares
+from rollout.judge.packed import Packed
 from rollout.judge.played import Answer, Counts, Rung, Terms, Values
-from rollout.judge.samples import BadLine, Line, Replayable, replayable
+from rollout.judge.samples import Line, Replayable, replayable
 from rollout.judge.verdict import Verdict
 from rollout.judging import schedule_of, watched_in
 from rollout.plan import stages
@@ -40,6 +44,7 @@ class GateOutcome:
         stable: the same of stable.
         excludes_above: the smallest ratio that is excluded in the last stage that compared; None: no ratio is.
         sentence: the verdict for people.
+        dispersion: how many events were taken to come at once; None for gates that do not count.
     """
 
     verdict: Verdict
@@ -48,6 +53,7 @@ class GateOutcome:
     stable: tuple[int, int] | None
     excludes_above: float | None
     sentence: str
+    dispersion: Dispersion | None = None
 
 
 @dataclass(frozen=True)
@@ -76,7 +82,7 @@ class Outcome:
         """The object that `sluice backtest --json` prints."""
         told = asdict(self)
         for gate in told["gates"].values():
-            del gate["sentence"]
+            del gate["sentence"], gate["dispersion"]
         return told
 
 
@@ -88,14 +94,20 @@ class _Breach(NamedTuple):
 
 
 class Backtest:
-    """Spec and dispersion, fixed; `see` every line, then ask for the `outcomes`.
+    """`see` every line, then ask for the `outcomes`.
 
     Attributes:
         gates: which gates are replayed, and which are not.
         notes: what a recording cannot tell about this spec, one sentence each.
     """
 
-    def __init__(self, spec: RolloutSpec, *, phi: float = ASSUMED) -> None:
+    def __init__(self, spec: RolloutSpec, *, phi: float | None = None) -> None:
+        """Prepare.
+
+        Args:
+            spec: whose gates.
+            phi: dispersion of gates that leave it to stable's past, 1 or more; None: estimated from each run.
+        """
         self.spec = spec
         self.gates: Replayable = replayable(spec.gates)
         self.budgets: tuple[Budget, ...] = budgets(spec.gates, spec.policy.false_rollback)
@@ -103,18 +115,37 @@ class Backtest:
         self.patience_ms = _ms(spec.policy.no_data.hold)
         self.terms = {name: self._terms(name, phi) for name in self.gates.counting}
         self.notes = _notes(self.gates)
-        self._runs: dict[str | int | None, _Run] = {}
         self.watched = lru_cache(maxsize=1024)(self._watched)
+        self._given = None if phi is None else Dispersion(phi=phi, source="given on the command line")
+        self._runs: dict[str | int | None, Packed] = {}
 
-    def _terms(self, name: str, phi: float) -> Terms:
+    def _terms(self, name: str, phi: float | None) -> Terms:
         gate, planned = self.gates.counting[name], stages(self.spec)
         placed = schedule_of(planned, name) if watched_in(planned, name) else schedule([3_600_000])
         return Terms(
             gate,
             alpha=shares(self.spec.gates)[name] * alpha_of(gate, self.spec.policy.false_rollback),
-            phi=phi if gate.dispersion == "auto" else gate.dispersion,
+            phi=phi or 1.0,
             schedule=placed,
         )
+
+    def dispersion(self, name: str, blocks: list[Block], seconds: float) -> Dispersion:
+        """How many events of a gate are taken to come at once in a run.
+
+        Args:
+            name: the gate.
+            blocks: what stable counted.
+            seconds: length of the run.
+        """
+        gate = self.gates.counting[name]
+        if gate.dispersion != "auto":
+            return given(gate.dispersion)
+        if self._given:
+            return self._given
+        events = sum([x for _, x in blocks])
+        lasted = text(timedelta(seconds=round(seconds)))
+        phi = neighbours(blocks, kind=self.terms[name].test(0, 0.0).kind)
+        return Dispersion(phi=phi, source=f"estimated from stable's {events} {gate.noun} in this run of {lasted}")
 
     def _watched(self, percent: float) -> frozenset[str]:
         """The gates that the spec watches at a percent; all of them where it has no such stage."""
@@ -122,52 +153,53 @@ class Backtest:
         return frozenset(found[0] if found else self.spec.gates)
 
     def see(self, line: Line) -> None:
-        """Replay one line.
+        """Take one line.
 
         Raises:
             BadLine: it comes before the line that its run had last, or gives a gate two values at one time.
         """
         run = self._runs.get(line.run)
         if run is None:
-            run = self._runs[line.run] = _Run(self)
-        run.see(line)
+            run = self._runs[line.run] = Packed(line.run)
+        run.add(line)
 
-    def outcomes(self) -> list[Outcome]:
-        """How every run ended, in the order of their first lines."""
-        return [run.outcome(name) for name, run in self._runs.items()]
+    def outcomes(self) -> Iterator[Outcome]:
+        """How every run ends, in the order of their first lines; each is replayed when it is asked for."""
+        for run in self._runs.values():
+            yield _Run(self, run).outcome()
 
 
 class _Run:
     """One run."""
 
-    def __init__(self, backtest: Backtest) -> None:
-        self.of = backtest
-        self.counts = {name: Counts(terms) for name, terms in backtest.terms.items()}
+    def __init__(self, backtest: Backtest, lines: Packed) -> None:
+        self.of, self.lines = backtest, lines
+        stable = lines.stable()
+        self.dispersions = {
+            name: backtest.dispersion(name, stable.get(name, []), lines.last) for name in backtest.terms
+        }
+        self.counts = {
+            name: Counts(replace(terms, phi=self.dispersions[name].phi)) for name, terms in backtest.terms.items()
+        }
         self.values = {name: Values(gate) for name, gate in backtest.gates.rules.items()}
         self.rung = Rung(-1, -1.0, 0)
-        self.at: float = 0.0
-        self.at_ms = 0  # stays where the run stops, while `at` goes on to the last line
+        self.at_ms = 0  # stays where the run stops
         self.breach: _Breach | None = None
 
-    def see(self, line: Line) -> None:
-        at_ms = line.at_ms
-        if line.at < self.at:
-            run = f" of run {line.run}" if line.run is not None else ""
-            raise BadLine(f"at: {line.at:g} s comes after {self.at:g} s{run}; lines must be in time order within a run")
-        if self.breach is None:
+    def _replay(self) -> None:
+        for line in self.lines:
+            at_ms = line.at_ms
             if line.percent != self.rung.percent:
                 self.rung = Rung(self.rung.number + 1, line.percent, self.at_ms)
             self.breach, self.at_ms = self._fold(line, at_ms), at_ms
-        self.at = line.at
+            if self.breach:
+                return
 
     def _fold(self, line: Line, at_ms: int) -> _Breach | None:
         bad: list[tuple[str, str]] = []
         for name, vector in line.values.items():
             values = self.values[name]
-            try:
-                values.see(at_ms, vector)
-            except ValueError as error:
-                raise BadLine(f"values.{name}: there is a value for {line.at:g} s already") from error
+            values.see(at_ms, vector)
             if values.state.verdict is Verdict.BREACHED:
                 bad.append((name, values.state.sentence))
         suspicious = False
@@ -196,7 +228,10 @@ class _Run:
     def _only_holds(self, gate: str) -> bool:
         return self.of.spec.gates[gate].on_breach == "hold"
 
-    def outcome(self, run: str | int | None) -> Outcome:
+    def outcome(self) -> Outcome:
+        """How it ends."""
+        self._replay()
+        run = self.lines.run
         gates = {name: self._gate(name) for name in self.of.spec.gates if name not in self.of.gates.others}
         if self.breach:
             gate, at, percent, sentence = self.breach
@@ -204,7 +239,7 @@ class _Run:
         verdict = min((each.verdict for each in gates.values()), key=_WORST_FIRST.index, default=Verdict.NO_DATA)
         reasons = [f"{name}: {each.sentence}" for name, each in gates.items() if each.verdict is verdict]
         reason = "; ".join(reasons) or "the spec has no gate that can be replayed"
-        return Outcome(run, verdict, None, self.at, self.rung.percent, reason, gates)
+        return Outcome(run, verdict, None, self.lines.last, self.rung.percent, reason, gates)
 
     def _gate(self, name: str) -> GateOutcome:
         played = self.counts.get(name) or self.values[name]
@@ -216,7 +251,15 @@ class _Run:
             return GateOutcome(answer.verdict, None, None, None, None, answer.sentence)
         n_c, x_c, n_b, x_b = played.evidence.total
         value = played.evidence.value
-        return GateOutcome(answer.verdict, value, (n_c, x_c), (n_b, x_b), played.excludes_above, answer.sentence)
+        return GateOutcome(
+            answer.verdict,
+            value,
+            (n_c, x_c),
+            (n_b, x_b),
+            played.excludes_above,
+            answer.sentence,
+            self.dispersions[name],
+        )
 
 
 def _notes(gates: Replayable) -> tuple[str, ...]:

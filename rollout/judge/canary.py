@@ -196,7 +196,7 @@ def _reason(told: Classification, points: Points) -> str:
 
 def _sentence(question: Question, asked: Window, verdict: Verdict, total: Score, failed: list[str]) -> str:
     number = f"judgement {asked.number} of {max(asked.number, asked.of)}"
-    words = [f"score {total.value:g} {text(asked.after)} into the stage, {number}"]
+    words = [f"score {total.value:g} in {number}, {text(asked.after)} into the stage"]
     if failed:
         more = len(failed) - _MOST_SHOWN
         shown = ", ".join(failed[:_MOST_SHOWN]) + (f" and {more} more" if more > 0 else "")

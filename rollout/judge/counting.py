@@ -134,7 +134,8 @@ def _answer(question: Question, after: Counters, known: Evidence, traffic: Split
     if lost := split.black_hole(traffic, question.share):
         return _Answer(Verdict.BREACHED, lost)
     ripe = ripe_ms(question)
-    patience_ms = max(3 * after.scrape_ms, 3 * question.poll_ms)
+    scrape_ms = after.scrape_ms if after.pods else question.poll_ms  # nobody was ever scraped: its interval is unknown
+    patience_ms = 3 * max(scrape_ms, question.poll_ms)
     if now_ms < ripe:
         return _Answer(Verdict.UNDECIDED, f"waits {text_seconds(ripe - now_ms)} until counts have matured")
     silent = [side for side in _SIDES if after.newest[side] < now_ms - patience_ms]

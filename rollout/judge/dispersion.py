@@ -17,12 +17,19 @@ longer than a scrape, from fewer blocks: they count one standard error less, tim
 size φ.
 
 Zeros: a block without events, or with one half idle, adds nothing. No data: φ = 3, and the source says so.
+
+Where there are no two pods (a single one; a recording, which knows no pods) `neighbours` takes blocks that follow each
+other for the two halves. An outage's edges then look like bursts, so the past is cut into up to eight parts and the
+median of their φ_τ counts: an outage or two spoils few of them. What it cannot see: pods that differ, and bursts so
+rare that most parts have none.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 from hashlib import blake2b
+from itertools import pairwise
 from math import sqrt
+from statistics import median
 from typing import Literal
 
 from pydantic import Field
@@ -38,6 +45,9 @@ ASSUMED = 3.0
 
 SPLITS = 5
 SCALES = (1, 4, 20)  # in blocks: 15, 60, 300 s
+NEIGHBOURS = (1, 4, 12)  # in blocks
+PARTS = 8
+LEAST_PAIRS = 6  # in a part: the median of a square is less than half of its mean
 LEAST_TIME = timedelta(minutes=30)
 LEAST_EVENTS = 20
 
@@ -91,16 +101,55 @@ def dispersion(
         return assumed()
     trials, events = _summed(seen.values())
     lasted = timedelta(seconds=BLOCK_S * _extent(trials))
-    if len(seen) < 2:
-        return assumed("history of one pod only, nothing to compare it with")
     if lasted < LEAST_TIME:
         return assumed(f"only {text(lasted)} of history")
     if sum(events) < LEAST_EVENTS:
         return assumed(f"only {sum(events)} {noun} in {text(lasted)} of history")
+    if len(seen) < 2:
+        phi = neighbours(next(iter(seen.values())), kind=kind)
+        source = f"estimated from neighbouring scrapes of one pod, {text(lasted)}, {sum(events)} {noun}"
+        return Dispersion(phi=phi, source=source)
     halves = [_summed(seen[pod] for pod in _half(seen, split)) for split in range(SPLITS)]
     phi = max(_at_scale(halves, (trials, events), scale, kind) for scale in SCALES)
     source = f"estimated from {text(lasted)} of {len(seen)} pods, {sum(events)} {noun}"
     return Dispersion(phi=max(1.0, phi), source=source)
+
+
+def neighbours(blocks: Iterable[Block], *, kind: Literal["whose", "odds"] = "whose") -> float:
+    """Estimate φ from one series, by comparing blocks that follow each other.
+
+    There is no least number of events: φ_τ is drawn towards 1.5 by five imaginary events here too, shared among the
+    parts. That is 1.5 where nothing happened, and half of the way to the truth with twenty events (two neighbours vary
+    by a quarter of their events).
+
+    Args:
+        blocks: trials and events, oldest first; of any length, but all of about the same.
+        kind: `odds` for proportions that are not rare.
+
+    Returns:
+        φ, 1 or more.
+    """
+    rows = list(blocks)
+    trials, events = [n for n, _ in rows], [x for _, x in rows]
+    return max(1.0, *[_between(trials, events, scale, kind) for scale in NEIGHBOURS])
+
+
+def _between(trials: _Sums, events: _Sums, scale: int, kind: Literal["whose", "odds"]) -> float:
+    """The median φ_τ of all parts, for blocks of one length."""
+    every_n, every_x = _coarser(trials, scale), _coarser(events, scale)
+    pairs = []
+    for at in range(len(every_n) % 2, len(every_n), 2):
+        n_a, n_b, x_a, both = every_n[at], every_n[at + 1], every_x[at], every_x[at] + every_x[at + 1]
+        if both and n_a and n_b:
+            share = n_a / (n_a + n_b)
+            pairs.append(((x_a - both * share) ** 2, _variance(n_a + n_b, both, share, kind)))
+    parts = min(PARTS, max(1, len(pairs) // LEAST_PAIRS))
+    cuts = [number * len(pairs) // parts for number in range(parts + 1)]
+    found = []
+    for start, end in pairwise(cuts):
+        squares, variance = (sum(column) for column in zip(*pairs[start:end], (7.5 / parts, 5 / parts), strict=True))
+        found.append(squares / variance)
+    return median(found) * _less(scale, len(pairs))
 
 
 def _half(pods: Mapping[str, object], split: int) -> list[str]:
@@ -139,12 +188,19 @@ def _at_scale(
             if not events or not 0 < n_a < n:
                 continue
             share = n_a / n
-            expected = events * share * (1 - share)
-            if kind == "odds":
-                expected *= (n - events) / (n - 1)
             squares += (x_a - events * share) ** 2
-            variance += expected
+            variance += _variance(n, events, share, kind)
             blocks += 1
-        less = max(0.0, 1 - sqrt(2 / blocks)) if scale > 1 and blocks else 1.0
-        found.append(squares / variance * less)
+        found.append(squares / variance * _less(scale, blocks))
     return sum(found) / len(found)
+
+
+def _variance(trials: int, events: int, share: float, kind: Literal["whose", "odds"]) -> float:
+    """Variance of how independent events fall on two halves, one of which has this share of the trials."""
+    binomial = events * share * (1 - share)
+    return binomial * (trials - events) / (trials - 1) if kind == "odds" else binomial
+
+
+def _less(scale: int, blocks: int) -> float:
+    """What the coarse scales count less: one standard error, so nothing up to two blocks."""
+    return max(0.0, 1 - sqrt(2 / max(blocks, 1))) if scale > 1 else 1.0

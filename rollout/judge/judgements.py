@@ -16,7 +16,7 @@ from rollout.durations import text
 from rollout.gates.kayenta import KayentaGate
 from rollout.judge.kayenta import schedule
 
-MOST_POINTS = 10_000  # a side and window: ranking takes seconds beyond
+MOST_POINTS = 10_000  # a side and window: ranking takes half a second a metric
 MOST_JUDGEMENTS = 1_000  # a stage
 MOST_AT_ONCE = 20  # a poll, after a long absence
 ENOUGH_POINTS = 50  # a side and window, says Kayenta

@@ -89,7 +89,7 @@ class Counts:
         self._test = terms.test(-1, 0.0)
         self._before_ms = 0
         self._starts = list(terms.schedule.starts)
-        self._both = Tally()
+        self._counted = [False, False]  # candidate, stable
         self._unmet = 0  # trials of stable since the candidate's last one
         self._wait_ms = terms.wait_ms
 
@@ -98,7 +98,8 @@ class Counts:
         began_ms, self._before_ms = self._before_ms, at_ms
         if tally.n_c or tally.n_b:
             self.heard_ms = at_ms
-            self._both = self._both.plus(Batch(0, *tally))
+            self._counted[0] |= bool(tally.n_c)
+            self._counted[1] |= bool(tally.n_b)
             self._unmet = 0 if tally.n_c else self._unmet + tally.n_b
         if self._wait_ms and began_ms < rung.since_ms + self._wait_ms:
             return
@@ -121,7 +122,7 @@ class Counts:
             patience_ms: silence for longer than this is no data.
             watched: whether the spec watches this gate at the last percent.
         """
-        if silent := [side for side, n in (("candidate", self._both.n_c), ("stable", self._both.n_b)) if not n]:
+        if silent := [side for side, heard in zip(("candidate", "stable"), self._counted, strict=True) if not heard]:
             return Answer(Verdict.NO_DATA, f"{' and '.join(silent)} counted nothing in the whole run")
         if watched and rung.compares:
             if end_ms - max(self.heard_ms or 0, rung.since_ms) > patience_ms:

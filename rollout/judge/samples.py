@@ -22,8 +22,8 @@ from rollout.gates.ceiling import CeilingGate
 from rollout.judge.evidence import Tally
 from rollout.judge.threshold import Vector
 
-MOST = 10**12
-"""More trials than this in one line are a mistake, and beyond what the tests can compute."""
+MOST = 10**9
+"""More trials than this in one line are a mistake, and beyond what the tests can compute in time."""
 
 _WORDS = {"NaN": nan, "+Inf": inf, "Inf": inf, "-Inf": -inf}  # as Prometheus writes them
 
@@ -162,7 +162,7 @@ def _pair(name: str, side: str, sides: Mapping[str, Any]) -> tuple[int, int]:
         if _whole(n) and _whole(x) and x > n >= 0:
             raise BadLine(f"counts.{name}.{side}: {x} events among {n} trials: more events than trials")
     got = _shown(pair) if side in sides else "nothing"
-    raise BadLine(f"counts.{name}.{side}: two whole numbers [trials, events] of 0 to 10^12 are wanted, not {got}")
+    raise BadLine(f"counts.{name}.{side}: two whole numbers [trials, events] of 0 to 10^9 are wanted, not {got}")
 
 
 def _whole(value: object) -> bool:

@@ -16,7 +16,6 @@ from temporalio.client import WorkflowFailureError, WorkflowHandle
 from temporalio.exceptions import ApplicationError
 
 from rollout import names
-from rollout.gates import CountingGate
 from rollout.messages import Watched
 from rollout.progress import RolloutResult
 from rollout.spec import RolloutSpec
@@ -81,11 +80,12 @@ def breached_at(watched: Watched, spec: RolloutSpec) -> float | None:
     """
     if watched.why != "breached" or watched.gate not in watched.watching.states:
         return None
-    state, gate = watched.watching.states[watched.gate], spec.gates[watched.gate]
-    if isinstance(gate, CountingGate):
-        return (state.counters.closed_ms if state.counters else state.watermark_ms) / 1000
+    state = watched.watching.states[watched.gate]
+    if state.counters:
+        return state.counters.closed_ms / 1000
+    lasting: timedelta = getattr(spec.gates[watched.gate], "for_", timedelta())  # some kinds have no `for`
     since_ms = min(state.active.values(), default=state.watermark_ms)
-    ticks = math.ceil(gate.for_ / spec.policy.poll)
+    ticks = math.ceil(lasting / spec.policy.poll)
     return min(since_ms + ticks * spec.policy.poll / timedelta(milliseconds=1), state.watermark_ms) / 1000
 
 

@@ -65,12 +65,14 @@ class Scenario:
         title: As a person reads it.
         acts: Who does what, in order.
         outcome: How the rollout must end.
+        caught_by: The gate that must end it; None where a gate must not.
     """
 
     name: str
     title: str
     acts: tuple[Act, ...]
     outcome: Phase
+    caught_by: str | None = None
 
     def percents(self, planned: tuple[PlannedStage, ...]) -> tuple[float, ...]:
         """Percents that must be proven, in order, ending with 0 when the traffic has to come back."""
@@ -94,7 +96,7 @@ _BREAK = Act(
     percent=TURNING_POINT,
     after_s=0.0,
     before=f"at {TURNING_POINT:g} % the candidate will start to fail",
-    after=f"the candidate now fails {FAILING_SHARE * 100:g} % of its requests; nobody but the gate looks",
+    after=f"the candidate now fails {FAILING_SHARE * 100:g} % of its requests; nobody but the gates looks",
 )
 _ABORT = Act(
     doing=Doing.ABORT,
@@ -107,7 +109,7 @@ _ABORT = Act(
 
 GOOD: Final = Scenario("good", "a healthy release goes all the way, with one approval", (_APPROVE,), Phase.PROMOTED)
 BAD: Final = Scenario(
-    "bad", "the candidate starts failing at 25 %, the gate rolls it back", (_APPROVE, _BREAK), Phase.ROLLED_BACK
+    "bad", "it starts to fail at 25 %, gates roll it back", (_APPROVE, _BREAK), Phase.ROLLED_BACK, "errors"
 )
 ABORT: Final = Scenario("abort", "a person stops it with the temporal command line", (_APPROVE, _ABORT), Phase.ABORTED)
 ALL: Final = (GOOD, BAD, ABORT)
@@ -136,7 +138,7 @@ class Script:
 
     @property
     def most_to_zero_s(self) -> float:
-        """Seconds from the firing of a gate's rule to the proof of 0 %, at most."""
+        """Seconds from a breach that can be seen in the metrics to the proof of 0 %, at most."""
         return self.spec.policy.poll.total_seconds() + MOST_AFTER_POLL_S
 
 
@@ -144,7 +146,7 @@ def read_script(file: Path = SPEC_FILE) -> Script:
     """Read the spec.
 
     Raises:
-        NoSpec: It is missing, not valid, or has no stage at which the scenarios turn.
+        NoSpec: It is missing, not valid, or has no stage or gate with which the scenarios turn.
     """
     try:
         written = json.loads(file.read_text(encoding="utf-8"))
@@ -156,4 +158,6 @@ def read_script(file: Path = SPEC_FILE) -> Script:
     script = Script(file, written, spec, stages(spec))
     if TURNING_POINT not in {stage.percent for stage in script.stages}:
         raise NoSpec(f"{file} has no stage of {TURNING_POINT:g} %, where the demo's scenarios turn")
+    if missing := [each.caught_by for each in ALL if each.caught_by and each.caught_by not in spec.gates]:
+        raise NoSpec(f"{file} has no gate {missing[0]}, which ends one of the demo's scenarios")
     return script

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rollout.progress import Phase
+from starter.demo.article import ARTICLE, failing, fires_after
 from starter.demo.evidence import Evidence
 from starter.demo.scenarios import MOST_EVENTS, Scenario, Script
 from testbed.report import LoadReport
@@ -22,8 +23,12 @@ class Row:
     Attributes:
         seconds_to_zero: From the first bad response served to the proof of 0 %; None without bad responses, or when
             the traffic did not come back.
-        cause_to_zero_s: From the firing of the gate's rule, or from the signal to abort, to the proof of 0 %; None when
-            there was neither.
+        cause_to_zero_s: From the breach that could be seen in the metrics, or from the signal to abort, to the proof of
+            0 %; None when there was neither.
+        caught_by: The gate that ended it; None when none did.
+        seconds_to_breach: From the first bad response served to that breach; None without either.
+        article_rule_s: From the first bad response to when the article's rule would have fired, had everything gone on
+            as it was: computed, see `article.py`; None without a breach, or when it never would have.
         shortfalls: Sentences; empty when everything was as promised.
     """
 
@@ -39,6 +44,9 @@ class Row:
     requests: int
     history_events: int
     percents_seen: tuple[float, ...]
+    caught_by: str | None
+    seconds_to_breach: float | None
+    article_rule_s: float | None
     shortfalls: tuple[str, ...]
 
     def as_json(self) -> dict[str, Any]:
@@ -47,13 +55,27 @@ class Row:
             "scenario": self.scenario,
             "workflow_id": self.workflow_id,
             "outcome": self.outcome,
-            "seconds_to_zero": None if self.seconds_to_zero is None else round(self.seconds_to_zero, 3),
+            "seconds_to_zero": _rounded(self.seconds_to_zero),
             "bad_responses": self.bad_responses,
             "dropped_requests": self.dropped_requests,
             "requests": self.requests,
             "history_events": self.history_events,
             "percents_seen": [int(percent) if percent.is_integer() else percent for percent in self.percents_seen],
+            "caught_by": self.caught_by,
+            "seconds_to_breach": _rounded(self.seconds_to_breach),
+            "article_rule_s": _rounded(self.article_rule_s),
         }
+
+    @property
+    def comparison(self) -> str:
+        """How much sooner it was caught than by the article's rule, for people; empty when no gate caught it."""
+        if self.caught_by is None or self.seconds_to_breach is None:
+            return ""
+        late = "not have fired" if self.article_rule_s is None else f"have fired after {self.article_rule_s:.0f} s"
+        return (
+            f"{self.caught_by} caught it {self.seconds_to_breach:.1f} s after the first bad response; "
+            f"going on like this, the article's rule ({ARTICLE.words}) would {late}"
+        )
 
 
 def score(scenario: Scenario, script: Script, evidence: Evidence, load: LoadReport, link: str) -> Row:
@@ -81,12 +103,24 @@ def score(scenario: Scenario, script: Script, evidence: Evidence, load: LoadRepo
         requests=load.requests,
         history_events=evidence.events,
         percents_seen=evidence.percents_seen,
+        caught_by=evidence.caught_by,
+        seconds_to_breach=_between(first_bad_at, evidence.fired_at) if bad_before_zero else None,
+        article_rule_s=_article_rule_s(load, evidence.fired_at),
         shortfalls=(*_of_the_run(scenario, script, evidence), *_of_the_visitors(load, evidence)),
     )
 
 
 def _between(before: float | None, after: float | None) -> float | None:
     return None if before is None or after is None else after - before
+
+
+def _article_rule_s(load: LoadReport, breached_at: float | None) -> float | None:
+    shown = None if breached_at is None else failing(load, CANDIDATE, breached_at)
+    return fires_after(ARTICLE, shown) if shown else None
+
+
+def _rounded(seconds: float | None) -> float | None:
+    return None if seconds is None else round(seconds, 3)
 
 
 def _of_the_run(scenario: Scenario, script: Script, evidence: Evidence) -> tuple[str, ...]:
@@ -97,6 +131,8 @@ def _of_the_run(scenario: Scenario, script: Script, evidence: Evidence) -> tuple
         found.append(f"it ended {evidence.outcome} instead of {scenario.outcome}: {reason}")
     elif evidence.percents_seen != wanted:
         found.append(f"the percents proven were {_ladder(evidence.percents_seen)} instead of {_ladder(wanted)}")
+    elif evidence.caught_by != scenario.caught_by:
+        found.append(f"it was caught by {evidence.caught_by or 'nobody'} instead of {scenario.caught_by}")
     elif scenario.outcome is Phase.ROLLED_BACK:
         found += _late(_between(evidence.fired_at, evidence.zero_at), script)
     if evidence.events > MOST_EVENTS:
@@ -107,10 +143,10 @@ def _of_the_run(scenario: Scenario, script: Script, evidence: Evidence) -> tuple
 def _late(seconds: float | None, script: Script) -> list[str]:
     if seconds is None:
         return ["the history shows no breach of a gate followed by a proof of 0 %"]
+    if seconds <= script.most_to_zero_s:
+        return []
     promised = f"promised are {script.most_to_zero_s:g} s"
-    return (
-        [f"0 % was proven {seconds:.1f} s after the rule fired, {promised}"] if seconds > script.most_to_zero_s else []
-    )
+    return [f"0 % was proven {seconds:.1f} s after the breach could be seen, {promised}"]
 
 
 def _of_the_visitors(load: LoadReport, evidence: Evidence) -> tuple[str, ...]:

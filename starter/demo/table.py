@@ -23,8 +23,8 @@ def print_table(console: Console, rows: list[Row], seconds: float) -> None:
     console.print()
     console.print(_table(rows, framed=console.is_terminal))
     for row in rows:
-        if row.reason:
-            console.print(f"{row.scenario}: {row.reason}", markup=False)
+        for sentence in filter(None, (row.reason, row.comparison)):
+            console.print(f"{row.scenario}: {sentence}", markup=False)
     short = [f"{row.scenario}: {sentence}" for row in rows for sentence in row.shortfalls]
     for sentence in short:
         console.print(Text(f"NOT AS PROMISED  {sentence}", style="bold red"))
@@ -37,14 +37,16 @@ def _table(rows: list[Row], *, framed: bool) -> Table:
     table.add_column("scenario")
     table.add_column("outcome")
     table.add_column("percents proven")
-    for name in ("first bad → 0 %", "cause → 0 %", "bad", "dropped", "requests", "events"):
+    table.add_column("caught by")
+    for name in ("first bad → breach → 0 %", "cause → 0 %", "bad", "dropped", "requests", "events"):
         table.add_column(name, justify="right")
     for row in rows:
         table.add_row(
             row.scenario,
             Text(row.outcome, style="red" if row.shortfalls else "green"),
             " → ".join(f"{percent:g}" for percent in row.percents_seen),
-            _seconds(row.seconds_to_zero),
+            row.caught_by or "–",
+            _seconds(row.seconds_to_breach, row.seconds_to_zero),
             _seconds(row.cause_to_zero_s),
             str(row.bad_responses),
             Text(str(row.dropped_requests), style="bold red" if row.dropped_requests else ""),
@@ -54,5 +56,6 @@ def _table(rows: list[Row], *, framed: bool) -> Table:
     return table
 
 
-def _seconds(value: float | None) -> str:
-    return "–" if value is None else f"{value:.1f} s"
+def _seconds(*values: float | None) -> str:
+    known = [f"{value:.1f}" for value in values if value is not None]
+    return f"{' → '.join(known)} s" if known else "–"

@@ -22,6 +22,7 @@ from starter.demo.scene import Scene
 
 _BAR = 28
 _REFRESH_PER_S = 5
+_VERDICT = max(len(verdict) for verdict in Verdict)
 _COLOURS = {
     Verdict.HEALTHY: "green",
     Verdict.BREACHED: "bold red",
@@ -143,7 +144,9 @@ def picture(scene: Scene, seconds: float) -> RenderableType:
         f": {scene.scenario.title}",
         (f"   {int(seconds) // 60}:{int(seconds) % 60:02}", "dim"),
     )
-    return Padding(Group(head, Text(), _ladder(scene), Text(), _facts(scene)), (1, 1))
+    return Padding(
+        Group(head, Text(), _ladder(scene), Text(), _facts(scene)), (1, 1, 0, 1)
+    )  # three long gates just fit into 80 × 24
 
 
 def _ladder(scene: Scene) -> Table:
@@ -181,7 +184,7 @@ def _facts(scene: Scene) -> Table:
     table.add_row("commanded", _bar(commanded / 100, "blue") + Text(f"  {commanded:g} % of the traffic"))
     table.add_row("observed", _bar(observed / 100, "blue") + Text(f"  {observed:.1f} % of the visitors' last answers"))
     for name, state in scene.gates.items():
-        table.add_row("gate", _gate(name, state))
+        table.add_row(name, _gate(state))
     if scene.load:
         table.add_row("visitors", _visitors(scene.load.requests, scene.load.dropped_requests, scene.load.bad_responses))
     table.add_row("now", Text(scene.doing, style="bold"))
@@ -190,8 +193,12 @@ def _facts(scene: Scene) -> Table:
     return table
 
 
-def _gate(name: str, state: GateState) -> Text:
-    return Text.assemble(f"{name} ", (state.verdict, _COLOURS[state.verdict]), f": {state.sentence}")
+def _gate(state: GateState) -> Table:
+    """Verdict and sentence in columns, so that a long sentence wraps beside its verdict and not below it."""
+    table = Table.grid(padding=(0, 2))
+    table.add_column(no_wrap=True, min_width=_VERDICT)  # the same in every row: the sentences stay in place
+    table.add_row(Text(state.verdict, style=_COLOURS[state.verdict]), Text(state.sentence))
+    return table
 
 
 def _visitors(requests: int, dropped: int, bad: int) -> Text:

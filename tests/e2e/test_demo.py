@@ -1,3 +1,4 @@
+import io
 import json
 import os
 import re
@@ -11,13 +12,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
+from rollout.judge.counters import Counters
 from rollout.judge.verdict import GateState, Verdict
 from rollout.messages import Watched, Watching
 from starter.demo import run_demo
-from starter.demo.evidence import Evidence, rule_fired_at
-from starter.demo.scenarios import ALL, BAD, GOOD, NoSpec, read_script
-from starter.demo.score import score
+from starter.demo.evidence import Evidence, breached_at
+from starter.demo.scenarios import ABORT, ALL, BAD, GOOD, NoSpec, read_script
+from starter.demo.score import Row, score
+from starter.demo.table import print_table
 from testbed.processes import wait_until
 from testbed.report import LoadReport
 
@@ -33,6 +37,9 @@ KEYS = [
     "requests",
     "history_events",
     "percents_seen",
+    "caught_by",
+    "seconds_to_breach",
+    "article_rule_s",
 ]
 
 
@@ -63,7 +70,11 @@ def test_every_scenario_ends_as_promised_and_drops_nothing(tmp_path: Path) -> No
     assert abort["seconds_to_zero"] is None
     assert good["bad_responses"] == abort["bad_responses"] == 0
     assert bad["bad_responses"] > 0
-    assert 5 < bad["seconds_to_zero"] < 40  # the rule's `for` is 5 s
+    assert bad["caught_by"] == "errors"
+    assert 1 < bad["seconds_to_breach"] < bad["seconds_to_zero"] < 20  # 15 errors and two scrapes
+    assert bad["article_rule_s"] > bad["seconds_to_breach"] + 100  # its `for` alone is 120 s
+    for row in (good, abort):
+        assert [row[key] for key in ("caught_by", "seconds_to_breach", "article_rule_s")] == [None] * 3
     assert not list(tmp_path.iterdir())
 
 
@@ -177,7 +188,31 @@ STEADY = LoadReport(
     versions={"stable": 8000, "canary": 1000},
     last_seconds=[(159, {"stable": 150, "canary": 0, "bad": 0, "dropped": 0})],
 )
-ROLLED_BACK = Evidence("RolledBack", "gate hard-5xx", (5.0, 25.0, 0.0), events=75, fired_at=140.0, zero_at=141.0)
+ROLLED_BACK = Evidence(
+    "RolledBack",
+    "gate errors",
+    (5.0, 25.0, 0.0),
+    events=75,
+    fired_at=140.0,
+    caught_by="errors",
+    zero_at=141.0,
+)
+
+
+# 160 good requests of the candidate until 131.0 s, then 40 a second until the traffic is gone.
+FAILING = LoadReport(
+    started_at=100.0,
+    written_at=160.5,
+    finished=True,
+    requests=9000,
+    bad_responses=32,
+    first_bad_at=131.0,
+    versions={"stable": 8480, "canary": 520},
+    last_seconds=[
+        *((at, {"stable": 110, "canary": 40, "bad": 4, "dropped": 0}) for at in range(131, 140)),
+        *((at, {"stable": 150, "canary": 0, "bad": 0, "dropped": 0}) for at in range(140, 160)),
+    ],
+)
 
 
 def _shortfalls(evidence: Evidence = ROLLED_BACK, **load: Any) -> tuple[str, ...]:
@@ -185,17 +220,57 @@ def _shortfalls(evidence: Evidence = ROLLED_BACK, **load: Any) -> tuple[str, ...
 
 
 def test_a_rollback_within_the_bound_is_as_promised() -> None:
-    row = score(BAD, SCRIPT, ROLLED_BACK, STEADY.model_copy(update={"bad_responses": 30, "first_bad_at": 131.0}), "")
+    row = score(BAD, SCRIPT, ROLLED_BACK, FAILING, "")
     assert row.shortfalls == ()
     assert (row.seconds_to_zero, row.cause_to_zero_s) == (10.0, 1.0)
+
+
+def test_what_a_gate_has_caught_is_compared_with_the_article_s_rule() -> None:
+    row = score(BAD, SCRIPT, ROLLED_BACK, FAILING, "")
+    # 160 requests before, then 40 a second, a tenth of them bad: more than 5 % from 4 s on.
+    assert (row.caught_by, row.seconds_to_breach, row.article_rule_s) == ("errors", 9.0, pytest.approx(124.0))
+    assert _printed(row).splitlines() == [
+        "",
+        "scenario  outcome     percents proven  caught by  first bad → breach → 0 %  cause → 0 %  bad  dropped  requests"
+        "  events",
+        "bad       RolledBack  5 → 25 → 0       errors                 9.0 → 10.0 s        1.0 s   32        0      9000"
+        "      75",
+        "bad: gate errors",
+        "bad: errors caught it 9.0 s after the first bad response; going on like this, the article's rule (5xx rate[5m] "
+        "above 5 % for 2m) would have fired after 124 s",
+        "Everything as promised, in 30 s.",
+    ]
+
+
+def test_a_rule_that_never_fires_is_said_to_stay_silent() -> None:
+    few = [(at, {**counts, "bad": 1}) for at, counts in FAILING.last_seconds]
+    row = score(BAD, SCRIPT, ROLLED_BACK, FAILING.model_copy(update={"last_seconds": few}), "")
+    assert row.article_rule_s is None
+    assert row.comparison.endswith("for 2m) would not have fired")
+
+
+def test_nobody_is_compared_without_a_gate_that_caught_it() -> None:
+    aborted = replace(ROLLED_BACK, outcome="Aborted", fired_at=None, caught_by=None, told_at=140.0)
+    row = score(ABORT, SCRIPT, aborted, STEADY, "")
+    assert row.shortfalls == ()
+    assert (row.caught_by, row.seconds_to_breach, row.article_rule_s, row.comparison) == (None, None, None, "")
+    assert "caught it" not in _printed(row)
+
+
+def _printed(row: Row) -> str:
+    shown = io.StringIO()
+    print_table(Console(file=shown), [row], 30)
+    return "\n".join(line.rstrip() for line in shown.getvalue().splitlines())
 
 
 @pytest.mark.parametrize(
     ("evidence", "words"),
     [
         (replace(ROLLED_BACK, outcome="Aborted"), "it ended Aborted instead of RolledBack"),
-        (replace(ROLLED_BACK, zero_at=143.1), "0 % was proven 3.1 s after the rule fired, promised are 3 s"),
+        (replace(ROLLED_BACK, zero_at=143.1), "0 % was proven 3.1 s after the breach could be seen, promised are 3 s"),
         (replace(ROLLED_BACK, fired_at=None), "no breach of a gate"),
+        (replace(ROLLED_BACK, caught_by="hard-5xx"), "it was caught by hard-5xx instead of errors"),
+        (replace(ROLLED_BACK, caught_by=None, fired_at=None), "it was caught by nobody instead of errors"),
         (replace(ROLLED_BACK, events=121), "the history has 121 events"),
         (replace(ROLLED_BACK, percents_seen=(5.0, 0.0)), "5 → 0 instead of 5 → 25 → 0"),
     ],
@@ -233,19 +308,27 @@ def test_a_promoted_rollout_has_no_way_back_to_time() -> None:
         "scenario": "good",
         "workflow_id": "rollout:demo/checkout",
         "outcome": "Promoted",
-        "seconds_to_zero": None,
+        **dict.fromkeys(("seconds_to_zero", "caught_by", "seconds_to_breach", "article_rule_s")),
         "requests": 9000,
         "history_events": 103,
         "percents_seen": [5, 25, 50, 100],
     }
 
 
-@pytest.mark.parametrize(("watermark_ms", "fired_at"), [(15_000, 15.0), (19_000, 15.0)])
+@pytest.mark.parametrize(("watermark_ms", "fired_at"), [(130_000, 130.0), (134_000, 130.0)])
 def test_a_rule_fires_at_its_tick_however_late_the_poll_is(watermark_ms: int, fired_at: float) -> None:
     state = GateState(watermark_ms=watermark_ms, active={"": 10_000}, verdict=Verdict.BREACHED)
     watching = Watching(states={"hard-5xx": state}, watermark_ms=watermark_ms)
-    assert rule_fired_at(Watched(why="breached", gate="hard-5xx", watching=watching), SCRIPT.spec) == fired_at
-    assert rule_fired_at(Watched(why="interrupted", watching=watching), SCRIPT.spec) is None
+    assert breached_at(Watched(why="breached", gate="hard-5xx", watching=watching), SCRIPT.spec) == fired_at
+    assert breached_at(Watched(why="interrupted", watching=watching), SCRIPT.spec) is None
+    assert breached_at(Watched(why="breached", watching=watching), SCRIPT.spec) is None  # the pool is dead
+
+
+def test_a_gate_that_counts_breaches_with_the_scrape_that_completed_its_last_counts() -> None:
+    counted = Counters(since_ms=0, at_ms=15_700, watermark_ms=15_700, closed_ms=15_200)
+    state = GateState(watermark_ms=16_400, verdict=Verdict.BREACHED, counters=counted)
+    watching = Watching(states={"errors": state}, watermark_ms=16_400)
+    assert breached_at(Watched(why="breached", gate="errors", watching=watching), SCRIPT.spec) == 15.2
 
 
 # ── what it refuses ──────────────────────────────────────────────────────────────────────────────
@@ -288,4 +371,11 @@ def test_a_spec_without_the_turning_point_is_a_sentence(tmp_path: Path) -> None:
     file = tmp_path / "checkout.json"
     file.write_text(SCRIPT.file.read_text(encoding="utf-8").replace('"percent": 25', '"percent": 30'), encoding="utf-8")
     with pytest.raises(NoSpec, match="no stage of 25 %"):
+        read_script(file)
+
+
+def test_a_spec_without_the_gate_that_ends_a_scenario_is_a_sentence(tmp_path: Path) -> None:
+    file = tmp_path / "checkout.json"
+    file.write_text(SCRIPT.file.read_text(encoding="utf-8").replace('"errors": {', '"faults": {'), encoding="utf-8")
+    with pytest.raises(NoSpec, match="no gate errors"):
         read_script(file)

@@ -38,10 +38,11 @@ def test_the_schema_refuses_an_unknown_field() -> None:
         Draft202012Validator(spec_schema()).validate({**written, "sevrice": 1})
 
 
-def test_the_example_gate_is_the_alerting_rule_word_for_word() -> None:
+@pytest.mark.parametrize("name", ["canary-envoy.yaml", "checkout.yaml"])
+def test_the_example_gate_is_the_alerting_rule_word_for_word(name: str) -> None:
     (group,) = yaml.safe_load(RULES.read_text("utf-8"))["groups"]
     (rule,) = group["rules"]
-    gate = load(str(EXAMPLES / "canary-envoy.yaml")).written["gates"]["hard-5xx"]
+    gate = load(str(EXAMPLES / name)).written["gates"]["hard-5xx"]
     assert (gate["query"], gate["for"]) == (rule["expr"], rule["for"])
 
 
@@ -50,12 +51,14 @@ def test_a_plan_is_a_table_without_frames_for_a_pipe() -> None:
     assert (answer.code, answer.err) == (0, "")
     assert answer.out.splitlines() == [
         "checkout 1.41.3 → 1.42.0 in prod: canary 5 % → 25 % → 50 % → 100 % on envoy edge-1/checkout",
-        "STAGE        PERCENT  BAKE  GATES     APPROVAL",
-        "internal QA  5 %      1h    hard-5xx  qa, after the bake, within 1d, else rollback",
-        "early users  25 %     30m   hard-5xx",
-        "half         50 %     1h    hard-5xx",
+        "STAGE        PERCENT  BAKE  GATES                      APPROVAL",
+        "internal QA  5 %      1h    errors, latency, hard-5xx  qa, after the bake, within 1d, else rollback",
+        "early users  25 %     30m   errors, latency, hard-5xx",
+        "half         50 %     1h    errors, latency, hard-5xx",
         "everyone     100 %    30m   hard-5xx",
         "route     envoy edge-1/checkout",
+        "gate      errors: bad when more than 1.25× stable's errors, proven by counts, then rollback",
+        "gate      latency: bad when more than 1.25× stable's requests slower than 0.3s, proven by counts, then rollback",
         "gate      hard-5xx: bad when above 0.05 for 2m, then rollback",
         "shortest  3h of bakes, and 1 approval",
         "longest   2d, then it goes back",

@@ -29,9 +29,7 @@ def conversion(**changes: object) -> ProportionGate:
 def gates(draw: st.DrawFn) -> dict[str, AnyGate]:
     every: dict[str, AnyGate] = {"rule": gate()}
     for name in draw(st.sets(NAMES, min_size=1)):
-        every[name] = errors(
-            weight=draw(st.floats(0.01, 1000)), on_breach=draw(st.sampled_from(["rollback", "hold"]))
-        )
+        every[name] = errors(weight=draw(st.floats(0.01, 1000)), on_breach=draw(st.sampled_from(["rollback", "hold"])))
     return every
 
 

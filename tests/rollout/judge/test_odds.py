@@ -7,6 +7,7 @@ Second opinions come from scipy (binomial and Fisher's non-central hypergeometri
 from collections.abc import Callable, Iterator
 from itertools import product
 from math import comb, exp, inf, log
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,7 +23,7 @@ from rollout.judge.split import LESS, MORE
 from tests.rollout.given import LIGHT
 
 Table = tuple[int, int, int, int]
-Factors = Callable[[int, int, int, int], list[float]]
+Factors = Callable[[int, int, int, int, float, tuple[float, ...]], list[float]]
 
 SPLITS = ((1, 1), (1, 9), (3, 2), (2, 19), (12, 4), (7, 7))
 SHARES = (0.001, 0.01, 0.05, 0.2, 0.45)
@@ -41,10 +42,13 @@ def tables(n_c: int, n_b: int, p_c: float, p_b: float) -> Iterator[tuple[float, 
         yield of_c * of_b, x_c, x_b
 
 
-def expected(factors: Factors, n_c: int, n_b: int, p_c: float, p_b: float) -> float:
+def expected(
+    factors: Factors, null: float, ratios: tuple[float, ...], sizes: tuple[int, int], shares: tuple[float, float]
+) -> float:
     """The greatest expectation of all alternatives' factors."""
-    sums = sum(np.exp(factors(n_c, x_c, n_b, x_b)) * chance for chance, x_c, x_b in tables(n_c, n_b, p_c, p_b))
-    return float(np.max(sums))
+    n_c, n_b = sizes
+    every = [(chance, factors(n_c, x_c, n_b, x_b, null, ratios)) for chance, x_c, x_b in tables(n_c, n_b, *shares)]
+    return max(sum(chance * exp(logs[number]) for chance, logs in every) for number in range(len(ratios)))
 
 
 def odds_at(share: float, ratio: float) -> float:
@@ -76,27 +80,25 @@ def harmful(null: float) -> Iterator[tuple[float, float]]:
 @pytest.mark.parametrize("null", NULLS)
 def test_no_candidate_within_the_margin_makes_any_factor_worth_more_than_1(null: float) -> None:
     worse = times(null, WORSE)
-    for (n_c, n_b), (p_c, p_b) in product(SPLITS, harmless(null)):
-        worth = expected(lambda *table: whose(*table, null, worse), n_c, n_b, p_c, p_b)
-        assert worth <= WHOLE, (n_c, n_b, p_c, p_b)
+    for sizes, shares in product(SPLITS, harmless(null)):
+        assert expected(whose, null, worse, sizes, shares) <= WHOLE, (sizes, shares)
 
 
 @pytest.mark.parametrize("null", NULLS)
 def test_no_candidate_beyond_the_limit_earns_any_proof_of_health(null: float) -> None:
     fine = times(null, FINE)
-    for (n_c, n_b), (p_c, p_b) in product(SPLITS, harmful(null)):
-        worth = expected(lambda *table: whose(*table, null, fine), n_c, n_b, p_c, p_b)
-        assert worth <= WHOLE, (n_c, n_b, p_c, p_b)
+    for sizes, shares in product(SPLITS, harmful(null)):
+        assert expected(whose, null, fine, sizes, shares) <= WHOLE, (sizes, shares)
 
 
 def test_a_bet_of_this_kind_loses_next_to_nothing_on_the_boundary() -> None:
     """Rare events are nearly Poisson, and for Poisson the expectation is exactly 1."""
-    assert expected(lambda *table: whose(*table, 1.25, (2.5,)), 12, 4, 1.25e-4, 1e-4) == pytest.approx(1, abs=1e-5)
+    assert expected(whose, 1.25, (2.5,), (12, 4), (1.25e-4, 1e-4)) == pytest.approx(1, abs=1e-5)
 
 
 def test_a_candidate_beyond_the_margin_makes_the_factors_grow() -> None:
-    assert expected(lambda *table: whose(*table, 1.25, (5.0,)), 12, 12, 0.5, 0.1) > 1.5
-    assert expected(lambda *table: whose(*table, 2.0, (1.0,)), 12, 12, 0.1, 0.1) > 1.02
+    assert expected(whose, 1.25, (5.0,), (12, 12), (0.5, 0.1)) > 1.5
+    assert expected(whose, 2.0, (1.0,), (12, 12), (0.1, 0.1)) > 1.02
 
 
 @given(st.tuples(*[st.integers(1, 60)] * 2, *[st.integers(0, 9)] * 2), st.sampled_from(NULLS), st.floats(0.2, 200))
@@ -162,10 +164,10 @@ def test_given_the_events_of_both_sides_the_odds_factor_is_worth_exactly_1_on_th
 
 @pytest.mark.parametrize("null", NULLS)
 def test_inside_the_null_the_odds_factors_are_worth_less_in_both_directions(null: float) -> None:
-    for (n_c, n_b), p_b, part in product(SPLITS, (0.05, 0.45), (0.2, 0.7, 1.0)):
+    for sizes, p_b, part in product(SPLITS, (0.05, 0.45), (0.2, 0.7, 1.0)):
         better, worse = odds_at(p_b, part * null), odds_at(p_b, null / part)
-        assert expected(lambda *table: odds(*table, null, times(null, WORSE)), n_c, n_b, better, p_b) <= WHOLE
-        assert expected(lambda *table: odds(*table, null, times(null, FINE)), n_c, n_b, worse, p_b) <= WHOLE
+        assert expected(odds, null, times(null, WORSE), sizes, (better, p_b)) <= WHOLE
+        assert expected(odds, null, times(null, FINE), sizes, (worse, p_b)) <= WHOLE
 
 
 @given(
@@ -210,9 +212,7 @@ def test_sums_over_very_many_ways_are_those_of_scipy(table: Table) -> None:
     st.floats(1.1, 50),
 )
 @LIGHT
-def test_fewer_successes_are_more_failures(
-    table: tuple[int, int, float, float], null: float, ratio: float
-) -> None:
+def test_fewer_successes_are_more_failures(table: tuple[int, int, float, float], null: float, ratio: float) -> None:
     n_c, n_b, of_c, of_b = table
     x_c, x_b = round(of_c * n_c), round(of_b * n_b)
     failures = odds(n_c, n_c - x_c, n_b, n_b - x_b, null, (ratio,))[0]
@@ -267,10 +267,12 @@ def test_events_without_trials_cannot_make_the_rest_negative() -> None:
 
 @pytest.mark.parametrize("cap", [0.0, 0.5, 3.0, inf])
 def test_a_cap_only_takes_away(cap: float) -> None:
-    for (n_c, n_b), (p_c, p_b) in product(SPLITS[:4], harmless(1.25)):
-        capped = lambda *table: [min(each, cap) for each in whose(*table, 1.25, times(1.25, WORSE))]  # noqa: E731
-        plain = lambda *table: whose(*table, 1.25, times(1.25, WORSE))  # noqa: E731
-        assert expected(capped, n_c, n_b, p_c, p_b) <= min(WHOLE, expected(plain, n_c, n_b, p_c, p_b) + 1e-12)
+    def capped(*table: Any) -> list[float]:
+        return [min(each, cap) for each in whose(*table)]
+
+    for sizes, shares in product(SPLITS[:4], harmless(1.25)):
+        plain = expected(whose, 1.25, times(1.25, WORSE), sizes, shares)
+        assert expected(capped, 1.25, times(1.25, WORSE), sizes, shares) <= min(WHOLE, plain + 1e-12)
 
 
 @pytest.mark.parametrize("null", NULLS)
@@ -283,7 +285,7 @@ def test_events_that_always_come_in_threes_are_worth_1_when_divided_by_three(nul
             for chance, x_c, x_b in tables(n_c, n_b, p_c, p_b)
         )
         assert np.max(threes) <= WHOLE
-        ones = expected(lambda *table: whose(*table, null, worse), n_c, n_b, p_c, p_b)
+        ones = expected(whose, null, worse, (n_c, n_b), (p_c, p_b))
         assert np.max(threes) == pytest.approx(ones, abs=1e-9)
 
 

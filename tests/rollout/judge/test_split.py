@@ -43,10 +43,8 @@ def test_a_candidate_that_counts_nothing_is_a_black_hole_once_luck_is_one_in_a_m
 @LIGHT
 def test_a_candidate_that_has_counted_anything_is_no_black_hole(counts: list[tuple[int, int]], share: float) -> None:
     split = seen(*counts, share=share)
-    if sum(n_c for n_c, _ in counts):
-        assert black_hole(split, share) is None
-    elif not sum(n_b for _, n_b in counts):
-        assert black_hole(split, share) is None
+    assert (black_hole(split, share) is None) or not split.candidate
+    assert (split.candidate, split.stable) == (sum(n_c for n_c, _ in counts), sum(n_b for _, n_b in counts))
 
 
 @pytest.mark.parametrize("share", [0.0, 1.0])
