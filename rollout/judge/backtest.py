@@ -13,7 +13,6 @@ recording cannot tell is decided thus:
   whose candidate counts nothing while stable does, ends with no-data.
 """
 
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from datetime import timedelta
 from functools import lru_cache
@@ -163,10 +162,9 @@ class Backtest:
             run = self._runs[line.run] = Packed(line.run)
         run.add(line)
 
-    def outcomes(self) -> Iterator[Outcome]:
-        """How every run ends, in the order of their first lines; each is replayed when it is asked for."""
-        for run in self._runs.values():
-            yield _Run(self, run).outcome()
+    def outcomes(self) -> list[Outcome]:
+        """Replay every run, in the order of their first lines."""
+        return [_Run(self, run).outcome() for run in self._runs.values()]
 
 
 class _Run:

@@ -228,18 +228,27 @@ def test_a_rollback_within_the_bound_is_as_promised() -> None:
 def test_what_a_gate_has_caught_is_compared_with_the_article_s_rule() -> None:
     row = score(BAD, SCRIPT, ROLLED_BACK, FAILING, "")
     # 160 requests before, then 40 a second, a tenth of them bad: more than 5 % from 4 s on.
-    assert (row.caught_by, row.seconds_to_breach, row.article_rule_s) == ("errors", 9.0, pytest.approx(124.0))
-    assert _printed(row).splitlines() == [
-        "",
-        "scenario  outcome     percents proven  caught by  first bad → breach → 0 %  cause → 0 %  bad  dropped  requests"
-        "  events",
-        "bad       RolledBack  5 → 25 → 0       errors                 9.0 → 10.0 s        1.0 s   32        0      9000"
-        "      75",
-        "bad: gate errors",
-        "bad: errors caught it 9.0 s after the first bad response; going on like this, the article's rule (5xx rate[5m] "
-        "above 5 % for 2m) would have fired after 124 s",
-        "Everything as promised, in 30 s.",
-    ]
+    assert (row.caught_by, row.seconds_to_breach) == ("errors", 9.0)
+    assert row.article_rule_s == pytest.approx(124.0)
+    _, head, told, reason, compared, last = _printed(row).splitlines()
+    columns = dict(zip(re.split(r" {2,}", head), re.split(r" {2,}", told), strict=True))
+    assert columns == {
+        "scenario": "bad",
+        "outcome": "RolledBack",
+        "percents proven": "5 → 25 → 0",
+        "caught by": "errors",
+        "first bad → breach → 0 %": "9.0 → 10.0 s",
+        "cause → 0 %": "1.0 s",
+        "bad": "32",
+        "dropped": "0",
+        "requests": "9000",
+        "events": "75",
+    }
+    assert reason == "bad: gate errors"
+    caught = "bad: errors caught it 9.0 s after the first bad response"
+    rule = "the article's rule (5xx rate[5m] above 5 % for 2m) would have fired after 124 s"
+    assert compared == f"{caught}; going on like this, {rule}"
+    assert last == "Everything as promised, in 30 s."
 
 
 def test_a_rule_that_never_fires_is_said_to_stay_silent() -> None:

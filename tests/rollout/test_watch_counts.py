@@ -80,7 +80,7 @@ def test_samples_are_wanted_from_before_the_start_and_a_long_absence_comes_in_pa
 
 
 def test_a_gate_that_counts_has_no_ticks() -> None:
-    with pytest.raises(TypeError, match=r"^gate errors counts: it has no ticks$"):
+    with pytest.raises(TypeError, match=r"^gate errors .*: it has no ticks$"):
         fold_gate(order(), "errors", GateState(watermark_ms=NOW_MS), {NOW_MS + POLL: {"": 1.0}})
 
 
@@ -111,7 +111,8 @@ def test_what_was_proven_in_stages_before_counts_too() -> None:
 
 def test_a_watch_of_other_gates_is_not_ended_by_old_evidence() -> None:
     """Nothing new was learnt: what was tolerated then is not news now."""
-    other = watches.order(budgets=[BOTH], parked={"errors": 500.0, "slow": 500.0}, bake=None)
+    old = Budget(alpha=ALPHA, shares={"one": 0.5, "other": 0.5})
+    other = watches.order(budgets=[old], parked={"one": 500.0, "other": 500.0}, bake=None)
     assert conclude(other, watches.watching(), None, NOW_MS) is None
 
 
@@ -269,13 +270,20 @@ def test_a_metrics_server_without_samples_ends_in_no_data_and_nothing_else() -> 
     assert "no samples of stable and candidate" in ended.reason
 
 
-def test_a_candidate_that_disappears_from_the_metrics_ends_in_no_data_or_as_a_routing_failure() -> None:
-    there = shop([HEALTHY] * 60)
+@pytest.mark.parametrize(
+    ("scrape", "why", "reason"),
+    [((1, 0, 19, 0), "no-data", "no samples of candidate for 45s"), (HEALTHY, "doubtful", "routing: ")],
+)
+def test_a_candidate_that_disappears_from_the_metrics_is_never_let_through(
+    scrape: Scrape, why: str, reason: str
+) -> None:
+    """Among many requests of stable, that the candidate's stopped is seen before patience ends."""
+    there = shop([scrape] * 60)
     gone = Counted([cut(there.trials[:1], 0, at(4))[0], there.trials[1]], there.events)
     ended = watched(order(bake=60 * MINUTE, announced_blind=None), gone, at(60))
     assert ended is not None
-    assert ended.why == "no-data"
-    assert "no samples of candidate for 45s" in ended.reason
+    assert ended.why == why
+    assert reason in ended.reason
 
 
 @given(st.sampled_from([POLL, 7_001, SCRAPE, 60_000, 250_000]), st.sampled_from(["conversion", "errors"]))

@@ -49,6 +49,7 @@ def test_the_example_gate_is_the_alerting_rule_word_for_word(name: str) -> None:
 def test_a_plan_is_a_table_without_frames_for_a_pipe() -> None:
     answer = typed("plan", EXAMPLES / "canary-envoy.yaml")
     assert (answer.code, answer.err) == (0, "")
+    proven = "proven by counts, then rollback"
     assert answer.out.splitlines() == [
         "checkout 1.41.3 → 1.42.0 in prod: canary 5 % → 25 % → 50 % → 100 % on envoy edge-1/checkout",
         "STAGE        PERCENT  BAKE  GATES                      APPROVAL",
@@ -57,8 +58,8 @@ def test_a_plan_is_a_table_without_frames_for_a_pipe() -> None:
         "half         50 %     1h    errors, latency, hard-5xx",
         "everyone     100 %    30m   hard-5xx",
         "route     envoy edge-1/checkout",
-        "gate      errors: bad when more than 1.25× stable's errors, proven by counts, then rollback",
-        "gate      latency: bad when more than 1.25× stable's requests slower than 0.3s, proven by counts, then rollback",
+        f"gate      errors: bad when more than 1.25× stable's errors, {proven}",
+        f"gate      latency: bad when more than 1.25× stable's requests slower than 0.3s, {proven}",
         "gate      hard-5xx: bad when above 0.05 for 2m, then rollback",
         "shortest  3h of bakes, and 1 approval",
         "longest   2d, then it goes back",
