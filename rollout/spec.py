@@ -97,11 +97,11 @@ class RolloutSpec(Written):
 
     @model_validator(mode="after")
     def _names_fit(self) -> Self:
-        used = {name for name, gate in self.gates.items() if gate.standing}
+        used = {name for name, gate in self.gates.items() if gate.standing and not gate.compares}
         for index, stage in enumerate(self.strategy.stages):
             where = f"strategy.stages[{index}] ({stage.title})"
             _refuse_unknown(f"{where}.gates", set(stage.gates or ()), set(self.gates), "gates")
-            used |= set(self.gates if stage.gates is None else stage.gates)
+            used |= set(self.gates_of(stage))
             if stage.approval:
                 _refuse_unknown(
                     f"{where}.approval.from", set(stage.approval.from_), set(self.approvals.people), "approvals.people"
@@ -110,6 +110,8 @@ class RolloutSpec(Written):
             _refuse_alone(where, stage, self.gates)
         if unused := sorted(set(self.gates) - used):
             msg = f"gates.{unused[0]} is watched by no stage: name it in a stage's `gates`, or set `standing: true`"
+            if self.gates[unused[0]].compares:
+                msg += " (at 100 % stable has no traffic to compare with)"
             raise ValueError(msg)
         for name, gate in self.gates.items():
             if isinstance(gate, ProportionGate):

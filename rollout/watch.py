@@ -150,19 +150,22 @@ def _merged(order: WatchHealth, watching: Watching) -> Watched | None:
     known = {name: state.evidence.value for name, state in watching.states.items() if state.evidence}
     values = {name: value for name, value in (order.parked | known).items() if name not in order.acknowledged}
     found = merge.caught(values, order.budgets)
-    if found is None or found.gate not in watching.states:
+    watched = [name for name in found.gates if name in watching.states] if found else []
+    if found is None or not watched:  # what no stage watches now has said nothing new
         return None
-    also = f" together with {', '.join(found.others)}" if found.others else ""
-    reason = f"{watching.states[found.gate].sentence}{also}; merged evidence {found.evidence:.3g}"
-    return Watched(why="breached", gate=found.gate, reason=reason, watching=watching)
+    first, others = watched[0], [name for name in found.gates if name != watched[0]]
+    also = f" together with {', '.join(others)}" if others else ""
+    reason = f"{watching.states[first].sentence}{also}; merged evidence {found.evidence:.0f}"
+    return Watched(why="breached", gate=first, reason=reason, watching=watching)
 
 
 def _misrouted(order: WatchHealth, watching: Watching) -> Watched | None:
     """A split that is provably not the commanded one: a person must look."""
     if "split" in order.acknowledged:
         return None
-    for state in watching.states.values():
-        if state.split and (reason := split.unbalanced(state.split, order.percent / 100)):
+    for name, test in order.tests.items():
+        seen = watching.states[name].split
+        if seen and seen.stage == test.stage and (reason := split.unbalanced(seen, order.percent / 100)):
             return Watched(why="doubtful", gate="split", reason=reason, watching=watching)
     return None
 
@@ -203,9 +206,10 @@ def _doubt(order: WatchHealth, watching: Watching) -> Watched | None:
     if order.undecided != "hold":
         return None
     for name in order.tests:
-        if watching.states[name].verdict is Verdict.UNDECIDED and name not in order.acknowledged:
+        told = f"undecided {name}"
+        if watching.states[name].verdict is Verdict.UNDECIDED and told not in order.acknowledged:
             reason = f"the bake is over and undecided: {watching.states[name].sentence}"
-            return Watched(why="doubtful", gate=name, reason=reason, watching=watching)
+            return Watched(why="doubtful", gate=told, reason=reason, watching=watching)
     return None
 
 

@@ -10,8 +10,10 @@ from pydantic import ValidationError
 
 from activities.connecting import OnlyNamed, config_file, connected
 from activities.learning import Learnt, learn
+from activities.recalling import Span, recalled
 from rollout.errors import SluiceError
 from rollout.gates import CountingGate
+from rollout.judge.samples import Line
 from rollout.spec import RolloutSpec
 from starter.exits import Sorry
 
@@ -24,6 +26,32 @@ def ask(spec: RolloutSpec) -> dict[str, Learnt]:
     """
     try:
         return asyncio.run(_ask(spec))
+    except SluiceError as error:
+        raise Sorry(str(error)) from error
+
+
+def recall(spec: RolloutSpec, connection: str, span: Span, percent: float | None) -> list[Line]:
+    """What a metrics server knows of a past time, line by line.
+
+    Args:
+        spec: whose gates.
+        connection: name of the server in the worker's settings; the gates' own names do not matter.
+        span: when it was.
+        percent: percent of traffic on the candidate then; None: its share of what was counted.
+
+    Raises:
+        Sorry: no settings, no such connection, or no answer.
+    """
+    gates = {name: gate.model_copy(update={"connection": connection}) for name, gate in spec.gates.items()}
+    asked = spec.model_copy(update={"gates": gates})
+
+    async def go() -> list[Line]:
+        async with connected(settings()) as connections:
+            connections.metrics(connection)  # also a spec without a gate that asks anything names a real server
+            return await recalled(connections, asked, span, percent)
+
+    try:
+        return asyncio.run(go())
     except SluiceError as error:
         raise Sorry(str(error)) from error
 

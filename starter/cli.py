@@ -44,7 +44,7 @@ def application() -> typer.Typer:
 
 def demo(
     *,
-    scenario: Annotated[str, typer.Option("--scenario", help="good, bad, abort or all.")] = "all",
+    scenario: Annotated[str, typer.Option("--scenario", help="good, bad, slow, abort or all.")] = "all",
     as_json: JsonOption = False,
     keep: Annotated[
         bool, typer.Option("--keep", help="Leave everything running until Ctrl-C, to look around.")

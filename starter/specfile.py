@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 
 from pydantic import ValidationError
 
-from rollout.complaints import complaint, place
+from rollout.complaints import complaint, mistakes, place
 from rollout.errors import Refused
 from rollout.plan import Facts, plan
 from rollout.spec import RolloutSpec
@@ -136,19 +136,11 @@ def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _complaints(error: ValidationError, lines: dict[Location, int]) -> list[Complaint]:
-    mistakes = error.errors()
     found = [
         Complaint(_line(mistake["loc"], mistake["msg"], lines), _sentence(mistake["loc"], mistake))
-        for mistake in mistakes
-        if not any(_echoes(mistake, other) for other in mistakes)
+        for mistake in mistakes(error)
     ]
     return sorted(found, key=lambda complaint: complaint.line)
-
-
-def _echoes(mistake: Any, other: Any) -> bool:  # noqa: ANN401 - pydantic's ErrorDetails
-    """Whether a list is called too short only because something in it is wrong."""
-    loc = mistake["loc"]
-    return mistake["type"] == "too_short" and len(other["loc"]) > len(loc) and other["loc"][: len(loc)] == loc
 
 
 def _sentence(loc: Location, mistake: Any) -> str:  # noqa: ANN401 - pydantic's ErrorDetails

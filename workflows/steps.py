@@ -81,10 +81,13 @@ def shift(
 def watch(spec: RolloutSpec, plan_: Plan, progress: Progress, step: Watch, owner: str) -> ActivityHandle[Watched]:
     """Watch health; the workflow races it and never has to wait for its end."""
     stage = plan_.stages[progress.stage]
+    at = progress.stage if progress.arrived else max(0, progress.stage - 1)  # whose percent it is: judged as that stage
     poll = spec.policy.poll
     reports = progress.blind_reports < MOST_BLIND_REPORTS
-    gates = stage.gates if progress.percent else ()  # a candidate without traffic has nothing to be judged by
-    arrived = progress.records[progress.stage].arrived_at or workflow.now()
+    gates = (
+        plan_.stages[at].gates if progress.percent else ()
+    )  # a candidate without traffic has nothing to be judged by
+    arrived = progress.records[at].arrived_at or workflow.now()
     return workflow.start_activity_method(
         WatchingActivities.watch_health,
         WatchHealth(
@@ -102,7 +105,7 @@ def watch(spec: RolloutSpec, plan_: Plan, progress: Progress, step: Watch, owner
             epoch=progress.epoch,
             owner=owner if progress.touched else None,
             patient_since_ms=milliseconds(progress.resumed_at) if progress.resumed_at else 0,
-            tests=tests(spec, plan_, progress.stage) if gates else {},
+            tests=tests(spec, plan_, at) if gates else {},
             budgets=budgets(spec.gates, spec.policy.false_rollback),
             parked={
                 name: state.evidence.value
@@ -111,7 +114,7 @@ def watch(spec: RolloutSpec, plan_: Plan, progress: Progress, step: Watch, owner
             },
             forced=any(route.header is not None for route in spec.routes),
             undecided=spec.policy.undecided,
-            early=stage.early,
+            early=stage.early and progress.arrived,
             arrived_ms=milliseconds(arrived),
             native=tuple(name for name in gates if plan_.judged.get(name, Judged()).native),
         ),

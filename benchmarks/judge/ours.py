@@ -26,7 +26,7 @@ class Twin:
     def __init__(self, test: Test, phi: Floats) -> None:
         floor = test.floor or 0.0
         self.test, self.phi, self.elapsed_ms, self.rest = test, phi, 0, 1.0
-        self.cap = evidence.CAP * log(1 / test.alpha)
+        self.cap = evidence.cap(test.alpha)
         self.ratios = test.margin * np.array(evidence.WORSE)[:, None]
         shares = np.minimum(floor * np.array(evidence.HIGHER), evidence.MOST_SHARE)[:, None]
         self.with_it, self.without = np.log(shares / floor), np.log((1 - shares) / (1 - floor))

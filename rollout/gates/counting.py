@@ -8,7 +8,7 @@ budget for the whole rollout, so looking at every scrape costs nothing.
 from datetime import timedelta
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
 
 from rollout.base import Written
 from rollout.durations import Duration, text
@@ -24,6 +24,22 @@ def _selects(written: str) -> str:
 
 Selector = Annotated[str, Field(min_length=1, max_length=2000), AfterValidator(_selects)]
 """A PromQL selector of counters, such as `http_requests_total{service="checkout"}`; no `rate()`, `sum()`, `[5m]`."""
+
+
+def _dispersion(written: object) -> object:
+    number = written if isinstance(written, int | float) and not isinstance(written, bool) else 0
+    if written != "auto" and not 1 <= number <= 1000:
+        msg = "must be auto, or a number from 1 to 1000"
+        raise ValueError(msg)
+    return written
+
+
+Dispersion = Annotated[
+    Literal["auto"] | float,
+    BeforeValidator(_dispersion),
+    WithJsonSchema({"anyOf": [{"const": "auto"}, {"type": "number", "minimum": 1, "maximum": 1000}]}),
+]
+"""How many events usually come at once."""
 
 
 class Versions(Written):
@@ -47,7 +63,7 @@ class CountingGate(AnyGate):
     versions: Versions = Versions()
     margin: float = Field(default=1.25, gt=1, le=10, description="how many times worse than stable is still tolerated")
     proof: float = Field(default=2.0, gt=1, le=100, description="health is proven once this ratio is excluded")
-    dispersion: Literal["auto"] | Annotated[float, Field(ge=1, le=1000)] = Field(
+    dispersion: Dispersion = Field(
         default="auto",
         description="how many events usually come at once; auto: estimated from stable's own past before the start",
     )

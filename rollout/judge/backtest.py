@@ -9,6 +9,7 @@ recording cannot tell is decided thus:
 - At 0 % and at 100 % nothing is compared; counts are added up and prove nothing.
 - A batch that began less than `matures_in` or `warm_up` after a change of percent is not judged, as in a rollout.
 - A run stops at its first breach, also of a gate that only holds. There is no mitigation and no person.
+- A gate that the spec watches at no percent of the run decides nothing about the run, unless it was heard.
 - Silence at the end is no health: a gate that should be watched and has heard nothing for `policy.no_data.hold`, or
   whose candidate counts nothing while stable does, ends with no-data.
 """
@@ -29,6 +30,7 @@ from rollout.judging import schedule_of, watched_in
 from rollout.plan import stages
 from rollout.spec import RolloutSpec
 
+ESTIMATED = "estimated from stable's own counts"
 _WORST_FIRST = (Verdict.NO_DATA, Verdict.UNDECIDED, Verdict.HEALTHY)
 
 
@@ -82,6 +84,7 @@ class Outcome:
         told = asdict(self)
         for gate in told["gates"].values():
             del gate["sentence"], gate["dispersion"]
+        told["percent"] = int(self.percent) if self.percent == int(self.percent) else self.percent
         return told
 
 
@@ -144,12 +147,12 @@ class Backtest:
         events = sum([x for _, x in blocks])
         lasted = text(timedelta(seconds=round(seconds)))
         phi = neighbours(blocks, kind=self.terms[name].test(0, 0.0).kind)
-        return Dispersion(phi=phi, source=f"estimated from stable's {events} {gate.noun} in this run of {lasted}")
+        return Dispersion(phi=phi, source=f"{ESTIMATED}: {events} {gate.noun} in {lasted}")
 
     def _watched(self, percent: float) -> frozenset[str]:
-        """The gates that the spec watches at a percent; all of them where it has no such stage."""
+        """The gates that the spec watches at a percent; all of them where it has no such stage, none before it."""
         found = [stage.gates for stage in stages(self.spec) if stage.percent == percent]
-        return frozenset(found[0] if found else self.spec.gates)
+        return frozenset(found[0] if found else self.spec.gates if percent else ())
 
     def see(self, line: Line) -> None:
         """Take one line.
@@ -183,12 +186,14 @@ class _Run:
         self.rung = Rung(-1, -1.0, 0)
         self.at_ms = 0  # stays where the run stops
         self.breach: _Breach | None = None
+        self.asked: frozenset[str] = frozenset()  # at any percent until now
 
     def _replay(self) -> None:
         for line in self.lines:
             at_ms = line.at_ms
             if line.percent != self.rung.percent:
                 self.rung = Rung(self.rung.number + 1, line.percent, self.at_ms)
+                self.asked |= self.of.watched(line.percent)
             self.breach, self.at_ms = self._fold(line, at_ms), at_ms
             if self.breach:
                 return
@@ -234,10 +239,16 @@ class _Run:
         if self.breach:
             gate, at, percent, sentence = self.breach
             return Outcome(run, Verdict.BREACHED, gate, at, percent, sentence, gates)
-        verdict = min((each.verdict for each in gates.values()), key=_WORST_FIRST.index, default=Verdict.NO_DATA)
-        reasons = [f"{name}: {each.sentence}" for name, each in gates.items() if each.verdict is verdict]
-        reason = "; ".join(reasons) or "the spec has no gate that can be replayed"
+        asked = {name: each for name, each in gates.items() if name in self.asked or self._heard(name)}
+        verdict = min((each.verdict for each in asked.values()), key=_WORST_FIRST.index, default=Verdict.NO_DATA)
+        reasons = [f"{name}: {each.sentence}" for name, each in asked.items() if each.verdict is verdict]
+        reason = "; ".join(reasons) or "the spec watches no gate here that can be replayed"
         return Outcome(run, verdict, None, self.lines.last, self.rung.percent, reason, gates)
+
+    def _heard(self, name: str) -> bool:
+        if name in self.counts:
+            return self.counts[name].heard_ms is not None
+        return self.values[name].state.watermark_ms >= 0
 
     def _gate(self, name: str) -> GateOutcome:
         played = self.counts.get(name) or self.values[name]

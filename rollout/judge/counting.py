@@ -16,7 +16,6 @@ from rollout.judge.split import Split
 from rollout.judge.threshold import text_seconds
 from rollout.judge.verdict import GateState, Verdict
 
-
 _SIDES: tuple[Literal["stable", "candidate"], ...] = ("stable", "candidate")
 
 
@@ -72,7 +71,9 @@ def entered(question: Question, state: GateState) -> GateState:
     waits = ripe > question.arrived_ms
     if known is None or (waits and known.since_ms < ripe):
         known = counters.begin(ripe if waits else question.since_ms)
-    return state.model_copy(update={"counters": known, "evidence": state.evidence or Evidence()})
+    asked_ms = state.watermark_ms if state.counters else question.since_ms  # what was not watched was not silent
+    changes = {"counters": known, "evidence": state.evidence or Evidence(), "watermark_ms": asked_ms}
+    return state.model_copy(update=changes)
 
 
 def fold(question: Question, state: GateState, seen: Counted, now_ms: int) -> GateState:
@@ -90,13 +91,16 @@ def fold(question: Question, state: GateState, seen: Counted, now_ms: int) -> Ga
     after, batches = counters.fold(
         before, question.gate.versions, seen.trials, seen.events, good=question.gate.counts_good, until_ms=now_ms
     )
+    silent = _silent(question, after, now_ms)
+    proven: Evidence | None = None  # a breach is one, also if nobody was awake and better scrapes came later
     for batch in batches:
         known = evidence.update(question.test, known, batch)
-        if not isinstance(question.gate, ProportionGate):
+        proven = proven or (known if _enough(question, known) else None)
+        if not silent and not isinstance(question.gate, ProportionGate):
             traffic = split.update(
                 traffic, batch, stage=question.test.stage, share=question.share, forced=question.forced
             )
-    answer = _answer(question, after, known, traffic, now_ms)
+    answer = _breach(question, proven) if proven else _answer(question, after, known, traffic, now_ms)
     return state.model_copy(
         update={
             "watermark_ms": max(state.watermark_ms, now_ms),
@@ -107,7 +111,8 @@ def fold(question: Question, state: GateState, seen: Counted, now_ms: int) -> Ga
             "enough": question.undecided == "advance"
             and question.gate.require is None
             and known.stage == question.test.stage
-            and known.here.n_c >= question.gate.min_requests,
+            and known.here.n_c >= question.gate.min_requests
+            and known.here.n_b > 0,
             "counters": after,
             "evidence": known,
             "split": traffic,
@@ -131,32 +136,60 @@ class _Answer(NamedTuple):
 
 
 def _answer(question: Question, after: Counters, known: Evidence, traffic: Split, now_ms: int) -> _Answer:
-    if lost := split.black_hole(traffic, question.share):
-        return _Answer(Verdict.BREACHED, lost)
     ripe = ripe_ms(question)
-    scrape_ms = after.scrape_ms if after.pods else question.poll_ms  # nobody was ever scraped: its interval is unknown
-    patience_ms = 3 * max(scrape_ms, question.poll_ms)
     if now_ms < ripe:
         return _Answer(Verdict.UNDECIDED, f"waits {text_seconds(ripe - now_ms)} until counts have matured")
-    silent = [side for side in _SIDES if after.newest[side] < now_ms - patience_ms]
+    patience_ms, silent = _patience_ms(question, after), _silent(question, after, now_ms)
     if silent and now_ms - ripe > patience_ms:
         return _Answer(Verdict.NO_DATA, f"no samples of {' and '.join(silent)} for {text_seconds(patience_ms)}")
+    # Who is not scraped may well count; only who is, and stays at zero, gets no traffic.
+    if not silent and traffic.stage == question.test.stage and (lost := split.black_hole(traffic, question.share)):
+        return _Answer(Verdict.BREACHED, lost)
     here = known.here if known.stage == question.test.stage else Tally()
     counts = _counts(question, here)
-    if known.value * question.test.alpha >= 1:
-        total = _counts(question, known.total)
-        return _Answer(Verdict.BREACHED, f"{total}: {_worse(question, known.total)}, evidence {known.value:.3g}")
+    if _enough(question, known):
+        return _breach(question, known)
     if not here.n_c or not here.n_b:
         return _Answer(Verdict.UNDECIDED, f"{counts}: nothing to compare yet")
+    if not here.x_c and not here.x_b:
+        return _Answer(Verdict.UNDECIDED, f"{counts}: none on either side, so there is no ratio yet")
     if known.stage == question.test.stage and known.proven_fine:
         return _Answer(Verdict.HEALTHY, f"{counts}: proven not {question.test.proof:g}× worse")
     return _Answer(Verdict.UNDECIDED, f"{counts}: {_left_open(question, here)}")
 
 
+def _patience_ms(question: Question, after: Counters) -> int:
+    """After how long a side without samples is silent: three scrapes, or polls where nobody was ever scraped."""
+    scrape_ms = after.scrape_ms if after.pods else question.poll_ms
+    return 3 * max(scrape_ms, question.poll_ms)
+
+
+def _silent(question: Question, after: Counters, now_ms: int) -> list[str]:
+    """Sides whose newest sample is old."""
+    return [side for side in _SIDES if after.newest[side] < now_ms - _patience_ms(question, after)]
+
+
+def _breach(question: Question, known: Evidence) -> _Answer:
+    total = _counts(question, known.total)
+    return _Answer(Verdict.BREACHED, f"{total}: {_worse(question, known.total)}, evidence {_digits(known.value)}")
+
+
+def _enough(question: Question, known: Evidence) -> bool:
+    """Whether a gate's evidence suffices alone."""
+    return known.value * question.test.alpha >= 1
+
+
+def _digits(value: float) -> str:
+    """A number for a sentence: `2.9`, `120`, `over a million`."""
+    if value > 1e6:
+        return "over a million"
+    return f"{value:.0f}" if value >= 99.5 else f"{value:.2g}"
+
+
 def _counts(question: Question, tally: Tally) -> str:
     """`candidate 12 of 3400 (0.35 %), stable 190 of 64000 (0.3 %)`."""
     sides = (("candidate", tally.n_c, tally.x_c), ("stable", tally.n_b, tally.x_b))
-    shown = [f"{side} {x} of {n}" + (f" ({100 * x / n:.2g} %)" if n else "") for side, n, x in sides]
+    shown = [f"{side} {x} of {n}" + (f" ({_digits(100 * x / n)} %)" if n else "") for side, n, x in sides]
     return f"{question.gate.noun}: {', '.join(shown)}"
 
 
@@ -165,7 +198,7 @@ def _worse(question: Question, tally: Tally) -> str:
     higher, lower = (x_c * n_b, x_b * n_c) if question.test.bad == "up" else (x_b * n_c, x_c * n_b)
     if not lower:
         return "stable has none" if question.test.bad == "up" else "the candidate has none"
-    return f"{higher / lower:.2g}× {'more' if question.test.bad == 'up' else 'fewer'} than stable"
+    return f"{_digits(higher / lower)}× {'more' if question.test.bad == 'up' else 'fewer'} than stable"
 
 
 def _left_open(question: Question, here: Tally) -> str:
@@ -173,4 +206,4 @@ def _left_open(question: Question, here: Tally) -> str:
     if ratio is None:
         return "nothing excluded yet"
     way = "worse" if question.test.bad == "up" else "fewer"
-    return f"not excluded: up to {ratio:.2g}× {way} ({100 - 100 * BETA:g} % sure)"
+    return f"not excluded: up to {_digits(ratio)}× {way} ({100 - 100 * BETA:g} % sure)"

@@ -24,7 +24,7 @@ WORSE = (1.5, 2.0, 3.0, 5.0, 9.0, 16.0, 30.0, 60.0, 120.0)  # alternatives, as m
 HIGHER = (2.0, 3.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 400.0, 800.0)  # as multiples of the floor
 FINE = (0.35, 0.5, 0.625)  # as multiples of `proof`
 NOT_EXCLUDED = (0.2, 0.35, 0.5, 0.625, 0.8, 0.9)  # as multiples of the ratio to be excluded
-CAP = 0.6  # of log(1/α): two scrapes must agree, whatever the burst
+CAP, MOST_CAP = 0.6, 0.9  # of log(1/α); see `cap`
 BETA = 0.05  # chance to call a candidate proven that is worse by `proof`, a stage
 MOST_SHARE = 0.9  # of a floor's alternative
 PROOF_CAP = CAP * log(1 / BETA)
@@ -190,6 +190,17 @@ class _Table(NamedTuple):
     cap: float
 
 
+def cap(alpha: float) -> float:
+    """What one scrape may prove at most, as a logarithm: two must agree, whatever the burst.
+
+    0.6·log(1/α), as measured at α = 0.001 and below. A budget of a whole percent would make that so small that three or
+    four scrapes must agree, so as much as at 0.001 is allowed, up to 0.9·log(1/α): with half of the mass placed, one
+    scrape then still proves less than 1/α.
+    """
+    needed = log(1 / alpha)
+    return max(CAP * needed, min(MOST_CAP * needed, CAP * log(1000)))
+
+
 @lru_cache(maxsize=1024)
 def _table(test: Test) -> _Table:
     floor = test.floor or 0.0
@@ -198,7 +209,7 @@ def _table(test: Test) -> _Table:
         worse=tuple([test.margin * times for times in WORSE]),
         higher=tuple([min(floor * times, MOST_SHARE) for times in HIGHER]),
         fine=tuple([test.proof * times for times in FINE]),
-        cap=CAP * log(1 / test.alpha),
+        cap=cap(test.alpha),
     )
 
 

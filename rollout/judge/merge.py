@@ -11,6 +11,7 @@ evidence is carried from stage to stage, and α is spent once.
 """
 
 from collections.abc import Mapping, Sequence
+from math import fsum
 from typing import NamedTuple
 
 from rollout.base import Told
@@ -46,14 +47,22 @@ class Caught(NamedTuple):
     """Merged evidence that has reached its limit.
 
     Attributes:
-        gate: the gate that contributes most.
-        others: further gates that contribute at least a tenth of it.
+        gates: the gates that contribute, most first; the last at least a tenth of the first.
         evidence: the merged e-value.
     """
 
-    gate: str
-    others: tuple[str, ...]
+    gates: tuple[str, ...]
     evidence: float
+
+    @property
+    def gate(self) -> str:
+        """The gate that contributes most."""
+        return self.gates[0]
+
+    @property
+    def others(self) -> tuple[str, ...]:
+        """The rest."""
+        return self.gates[1:]
 
 
 def schedule(bakes_ms: Sequence[int]) -> Schedule:
@@ -72,9 +81,10 @@ def schedule(bakes_ms: Sequence[int]) -> Schedule:
 def shares(gates: Mapping[str, AnyGate]) -> dict[str, float]:
     """Each counting gate's share of the budget of its kind (roll back or hold); each kind's shares add up to 1."""
     counting = {name: gate for name, gate in gates.items() if isinstance(gate, CountingGate)}
-    totals = {"rollback": 0.0, "hold": 0.0}
-    for gate in counting.values():
-        totals[gate.on_breach] += gate.weight
+    totals = {
+        action: fsum(gate.weight for gate in counting.values() if gate.on_breach == action)
+        for action in ("rollback", "hold")
+    }
     return {name: gate.weight / totals[gate.on_breach] for name, gate in counting.items()}
 
 
@@ -145,7 +155,7 @@ def caught(values: Mapping[str, float], of: Sequence[Budget]) -> Caught | None:
     for budget in of:
         parts = {name: share * values[name] for name, share in sorted(budget.shares.items()) if name in values}
         if parts and sum(parts.values()) >= 1 / budget.alpha:
-            first = max(parts, key=parts.__getitem__)
-            others = tuple(name for name in parts if name != first and parts[name] >= parts[first] / 10)
-            return Caught(first, others, sum(parts.values()))
+            order = sorted(parts, key=lambda name: -parts[name])
+            gates = tuple(name for name in order if parts[name] >= parts[order[0]] / 10)
+            return Caught(gates, sum(parts.values()))
     return None

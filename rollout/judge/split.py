@@ -21,6 +21,7 @@ BLACK_HOLE = 1e-6
 LESS = (0.1, 0.4, 0.8)  # alternatives, as multiples of the tolerated share
 MORE = (0.05, 0.25, 0.6)  # as parts of the way from the tolerated share to 1
 CAP = 0.6 * log(1 / ALPHA)
+FIRST, LATER = 0.5, 0.01  # of the mass
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,13 +34,15 @@ class Split:
         more: against "it gets at most 1.25 of it".
         candidate: requests of the candidate.
         stable: requests of stable.
+        missed: requests of stable since the candidate's last one.
     """
 
     stage: int = -1
-    less: Mixture = Mixture(rest=0.0)
-    more: Mixture = Mixture(rest=0.0)
+    less: Mixture = Mixture()
+    more: Mixture = Mixture()
     candidate: int = 0
     stable: int = 0
+    missed: int = 0
 
 
 def update(before: Split, batch: Batch, *, stage: int, share: float, forced: bool) -> Split:
@@ -53,24 +56,32 @@ def update(before: Split, batch: Batch, *, stage: int, share: float, forced: boo
         forced: whether visitors can choose the candidate by a header.
     """
     if before.stage != stage:
-        return Split(stage=stage, less=Mixture((1.0,) * len(LESS), 0.0), more=Mixture((1.0,) * len(MORE), 0.0))
+        return Split(stage=stage)
     less, more = before.less, before.more
     requests = batch.n_c + batch.n_b
     if requests and 0 < share < 1:
         least, most = share / TOLERANCE, share * TOLERANCE
-        less = less.after(0.0, odds.above(requests, batch.n_c, least, tuple([least * part for part in LESS])), PHI, CAP)
+        less = less.after(
+            _mass(less), odds.above(requests, batch.n_c, least, tuple([least * part for part in LESS])), PHI, CAP
+        )
         if most < 1 and not forced:
             alternatives = tuple([most + (1 - most) * part for part in MORE])
-            more = more.after(0.0, odds.above(requests, batch.n_c, most, alternatives), PHI, CAP)
-    return Split(stage, less, more, before.candidate + batch.n_c, before.stable + batch.n_b)
+            more = more.after(_mass(more), odds.above(requests, batch.n_c, most, alternatives), PHI, CAP)
+    missed = 0 if batch.n_c else before.missed + batch.n_b
+    return Split(stage, less, more, before.candidate + batch.n_c, before.stable + batch.n_b, missed)
+
+
+def _mass(bets: Mixture) -> float:
+    """Half at once, then a hundredth of what is left: what turns wrong later must be seen as well."""
+    return LATER * bets.rest if bets.worth else FIRST
 
 
 def black_hole(split: Split, share: float) -> str | None:
     """The sentence for a candidate that should count requests and does not; None if nothing of that is proven."""
-    if split.candidate or not 0 < share < 1 or split.stable * -log1p(-share) / PHI < -log(BLACK_HOLE):
+    if not 0 < share < 1 or split.missed * -log1p(-share) / PHI < -log(BLACK_HOLE):
         return None
     return (
-        f"routing: the candidate counts nothing while stable counted {split.stable} requests; "
+        f"routing: the candidate counts nothing while stable counted {split.missed} requests; "
         f"{100 * share:g} % of the traffic should have reached it"
     )
 

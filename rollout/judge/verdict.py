@@ -61,4 +61,6 @@ class GateState(Told):
         """What is kept of a gate while no stage watches it: evidence only; what happens meanwhile is not its affair."""
         if self.evidence is None:
             return None
-        return GateState(watermark_ms=self.watermark_ms, evidence=self.evidence, sentence=self.sentence)
+        return GateState(
+            watermark_ms=self.watermark_ms, verdict=Verdict.UNDECIDED, evidence=self.evidence, sentence=self.sentence
+        )

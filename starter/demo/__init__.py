@@ -1,7 +1,7 @@
 """`sluice demo`: the whole story on this machine, with the real parts.
 
 Temporal with its web page, Envoy, Prometheus, two versions of a shop and steady visitors, all as ordinary processes on
-loopback; then up to three rollouts of the example spec, each ending as promised or told to be otherwise. It needs no
+loopback; then up to four rollouts of the example spec, each ending as promised or told to be otherwise. It needs no
 container engine and leaves nothing behind, however it ends.
 """
 
@@ -42,7 +42,7 @@ def run_demo(*, scenario: str, as_json: bool, keep: bool) -> int:
     """Play scenarios and print what came of them.
 
     Args:
-        scenario: `good`, `bad`, `abort` or `all`.
+        scenario: `good`, `bad`, `slow`, `abort` or `all`.
         as_json: One JSON object a scenario on standard output, everything else on standard error.
         keep: Leave the last scenario's parts running until told to stop.
 

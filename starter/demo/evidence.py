@@ -76,13 +76,13 @@ def breached_at(watched: Watched, spec: RolloutSpec) -> float | None:
 
     Earlier than the poll that found out, so it counts how late that poll was, too. For a rule: the first tick of the
     polling grid at which an expression has been beyond its limit for the whole of `for`. For a gate that counts: the
-    scrape that completed the last counts it was judged by.
+    newest scrape that its counts were made of.
     """
     if watched.why != "breached" or watched.gate not in watched.watching.states:
         return None
     state = watched.watching.states[watched.gate]
     if state.counters:
-        return state.counters.closed_ms / 1000
+        return state.counters.at_ms / 1000
     lasting: timedelta = getattr(spec.gates[watched.gate], "for_", timedelta())  # some kinds have no `for`
     since_ms = min(state.active.values(), default=state.watermark_ms)
     ticks = math.ceil(lasting / spec.policy.poll)

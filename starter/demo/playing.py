@@ -20,7 +20,7 @@ from rollout.progress import Phase
 from rollout.status import RolloutStatus
 from starter.demo.evidence import Evidence, gather
 from starter.demo.ground import Ground
-from starter.demo.scenarios import FAILING_SHARE, Act, Doing, Script
+from starter.demo.scenarios import FAILING_SHARE, SLOWER_BY_MS, Act, Doing, Script
 from starter.demo.scene import Scene, look
 from starter.demo.score import Row, score
 from testbed.parts import binary
@@ -148,6 +148,8 @@ class Acts:
                 await self._handle.execute_update(names.APPROVE, {"by": "ana", "comment": "looks good"})
             case Doing.BREAK:
                 await asyncio.to_thread(self._ground.bed.fault, FAILING_SHARE)
+            case Doing.SLOW_DOWN:
+                await asyncio.to_thread(self._ground.bed.fault, 0.0, SLOWER_BY_MS)
             case Doing.ABORT:
                 await self._abort_by_command_line()
 

@@ -1,4 +1,4 @@
-"""What the demo plays: three short stories about the same spec, and how each must end.
+"""What the demo plays: four short stories about the same spec, and how each must end.
 
 A scenario is data: the moments at which somebody does something, and the end that is promised. The spec is the example
 that people copy, read from its file, so what the demo shows is what a plain `temporal workflow start` does with it.
@@ -18,6 +18,7 @@ from testbed.parts import REPOSITORY
 
 SPEC_FILE: Final = REPOSITORY / "examples" / "checkout.json"
 FAILING_SHARE: Final = 0.10
+SLOWER_BY_MS: Final = 400.0  # the limit of the gate `latency` is 300 ms
 TURNING_POINT: Final = 25.0  # percent at which things go wrong in the scenarios that do not end well
 MOST_EVENTS: Final = 120
 MOST_AFTER_POLL_S: Final = 2.0
@@ -32,6 +33,7 @@ class Doing(StrEnum):
 
     APPROVE = "approve"
     BREAK = "break"
+    SLOW_DOWN = "slow-down"
     ABORT = "abort"
 
 
@@ -98,6 +100,14 @@ _BREAK = Act(
     before=f"at {TURNING_POINT:g} % the candidate will start to fail",
     after=f"the candidate now fails {FAILING_SHARE * 100:g} % of its requests; nobody but the gates looks",
 )
+_SLOW_DOWN = Act(
+    doing=Doing.SLOW_DOWN,
+    phase=Phase.BAKING,
+    percent=TURNING_POINT,
+    after_s=0.0,
+    before=f"at {TURNING_POINT:g} % the candidate will become slow",
+    after=f"every answer of the candidate now takes {SLOWER_BY_MS:g} ms longer; not one of them is an error",
+)
 _ABORT = Act(
     doing=Doing.ABORT,
     phase=Phase.BAKING,
@@ -111,8 +121,9 @@ GOOD: Final = Scenario("good", "a healthy release goes all the way, with one app
 BAD: Final = Scenario(
     "bad", "it starts to fail at 25 %, gates roll it back", (_APPROVE, _BREAK), Phase.ROLLED_BACK, "errors"
 )
+SLOW: Final = Scenario("slow", "no error, but slow from 25 % on", (_APPROVE, _SLOW_DOWN), Phase.ROLLED_BACK, "latency")
 ABORT: Final = Scenario("abort", "a person stops it with the temporal command line", (_APPROVE, _ABORT), Phase.ABORTED)
-ALL: Final = (GOOD, BAD, ABORT)
+ALL: Final = (GOOD, BAD, SLOW, ABORT)
 
 
 def chosen(name: str) -> tuple[Scenario, ...]:

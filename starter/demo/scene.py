@@ -69,10 +69,13 @@ class Scene:
 
     @property
     def gates(self) -> dict[str, GateState]:
-        """The newest answer of each gate, by name."""
+        """The newest answer of each gate that the stage watches, by name."""
         if self.watching:
             return self.watching.states
-        return self.status.progress.gates if self.status else {}
+        if self.status is None:
+            return {}
+        progress = self.status.progress
+        return {name: progress.gates[name] for name in self.stages[progress.stage].gates if name in progress.gates}
 
     def baked(self, index: int) -> timedelta:
         """How much of a stage's bake has been observed."""

@@ -69,13 +69,13 @@ class Row:
     @property
     def comparison(self) -> str:
         """How much sooner it was caught than by the article's rule, for people; empty when no gate caught it."""
-        if self.caught_by is None or self.seconds_to_breach is None:
+        if self.caught_by is None:
             return ""
         late = "not have fired" if self.article_rule_s is None else f"have fired after {self.article_rule_s:.0f} s"
-        return (
-            f"{self.caught_by} caught it {self.seconds_to_breach:.1f} s after the first bad response; "
-            f"going on like this, the article's rule ({ARTICLE.words}) would {late}"
-        )
+        rule = f"going on like this, the article's rule ({ARTICLE.words}) would {late}"
+        if self.seconds_to_breach is None:
+            return f"{self.caught_by} caught it without a bad response; {rule}"
+        return f"{self.caught_by} caught it {self.seconds_to_breach:.1f} s after the first bad response; {rule}"
 
 
 def score(scenario: Scenario, script: Script, evidence: Evidence, load: LoadReport, link: str) -> Row:

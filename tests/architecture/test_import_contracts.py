@@ -21,6 +21,7 @@ PURE = "The core needs only pydantic"
 NO_CLIENT = "Workflows reach no client"
 INSIDE_ACTIVITIES = "Inside activities: classes, then backends, then ports"
 BACKENDS_CHOSEN = "Only the worker chooses backends"
+CONNECTING = "Only the worker and sizing commands connect"
 INDEPENDENT = "Backends are independent"
 TEST_BED = "Only the demo uses the test bed"
 WORKER = "Nothing imports the worker"
@@ -56,6 +57,8 @@ VIOLATIONS = [
         BACKENDS_CHOSEN,
         {"activities/planted.py": "from activities.metrics import planted", "activities/metrics/planted.py": ""},
     ),
+    Violation("another command connects", CONNECTING, {"starter/planted.py": "import activities.connecting"}),
+    Violation("an activity connects", CONNECTING, {"activities/planted.py": "from activities import connecting"}),
     Violation(
         "a router imports another router",
         INDEPENDENT,

@@ -19,14 +19,14 @@ from rollout.judge.verdict import GateState, Verdict
 from rollout.messages import Watched, Watching
 from starter.demo import run_demo
 from starter.demo.evidence import Evidence, breached_at
-from starter.demo.scenarios import ABORT, ALL, BAD, GOOD, NoSpec, read_script
+from starter.demo.scenarios import ABORT, ALL, BAD, GOOD, SLOW, NoSpec, read_script
 from starter.demo.score import Row, score
 from starter.demo.table import print_table
 from testbed.processes import wait_until
 from testbed.report import LoadReport
 
 SLUICE = str(Path(sys.executable).with_name("sluice"))
-WHOLE_DEMO_S = 240.0
+WHOLE_DEMO_S = 300.0
 KEYS = [
     "scenario",
     "workflow_id",
@@ -54,11 +54,12 @@ def test_every_scenario_ends_as_promised_and_drops_nothing(tmp_path: Path) -> No
     print(err)
     assert demo.returncode == 0
     rows = [json.loads(line) for line in out.splitlines()]
-    assert [list(row) for row in rows] == [KEYS] * 3
-    good, bad, abort = rows
+    assert [list(row) for row in rows] == [KEYS] * 4
+    good, bad, slow, abort = rows
     assert [(row["scenario"], row["outcome"], row["percents_seen"]) for row in rows] == [
         ("good", "Promoted", [5, 25, 50, 100]),
         ("bad", "RolledBack", [5, 25, 0]),
+        ("slow", "RolledBack", [5, 25, 0]),
         ("abort", "Aborted", [5, 25, 0]),
     ]
     for row in rows:
@@ -66,15 +67,13 @@ def test_every_scenario_ends_as_promised_and_drops_nothing(tmp_path: Path) -> No
         assert row["dropped_requests"] == 0
         assert row["requests"] > 1000
         assert 0 < row["history_events"] <= 120
-    assert good["seconds_to_zero"] is None
-    assert abort["seconds_to_zero"] is None
-    assert good["bad_responses"] == abort["bad_responses"] == 0
+    for row in (good, slow, abort):
+        assert row["bad_responses"] == 0
+        assert [row[key] for key in ("seconds_to_zero", "seconds_to_breach", "article_rule_s")] == [None] * 3
     assert bad["bad_responses"] > 0
-    assert bad["caught_by"] == "errors"
     assert 1 < bad["seconds_to_breach"] < bad["seconds_to_zero"] < 20  # 15 errors and two scrapes
     assert bad["article_rule_s"] > bad["seconds_to_breach"] + 100  # its `for` alone is 120 s
-    for row in (good, abort):
-        assert [row[key] for key in ("caught_by", "seconds_to_breach", "article_rule_s")] == [None] * 3
+    assert [row["caught_by"] for row in rows] == [None, "errors", "latency", None]
     assert not list(tmp_path.iterdir())
 
 
@@ -258,6 +257,14 @@ def test_a_rule_that_never_fires_is_said_to_stay_silent() -> None:
     assert row.comparison.endswith("for 2m) would not have fired")
 
 
+def test_what_is_slow_is_caught_without_a_bad_response() -> None:
+    row = score(SLOW, SCRIPT, replace(ROLLED_BACK, caught_by="latency"), STEADY, "")
+    assert row.shortfalls == ()
+    assert (row.seconds_to_breach, row.article_rule_s, row.cause_to_zero_s) == (None, None, 1.0)
+    assert row.comparison.startswith("latency caught it without a bad response; ")
+    assert row.comparison.endswith("would not have fired")
+
+
 def test_nobody_is_compared_without_a_gate_that_caught_it() -> None:
     aborted = replace(ROLLED_BACK, outcome="Aborted", fired_at=None, caught_by=None, told_at=140.0)
     row = score(ABORT, SCRIPT, aborted, STEADY, "")
@@ -333,11 +340,11 @@ def test_a_rule_fires_at_its_tick_however_late_the_poll_is(watermark_ms: int, fi
     assert breached_at(Watched(why="breached", watching=watching), SCRIPT.spec) is None  # the pool is dead
 
 
-def test_a_gate_that_counts_breaches_with_the_scrape_that_completed_its_last_counts() -> None:
+def test_a_gate_that_counts_breaches_with_the_newest_scrape_that_it_is_made_of() -> None:
     counted = Counters(since_ms=0, at_ms=15_700, watermark_ms=15_700, closed_ms=15_200)
     state = GateState(watermark_ms=16_400, verdict=Verdict.BREACHED, counters=counted)
     watching = Watching(states={"errors": state}, watermark_ms=16_400)
-    assert breached_at(Watched(why="breached", gate="errors", watching=watching), SCRIPT.spec) == 15.2
+    assert breached_at(Watched(why="breached", gate="errors", watching=watching), SCRIPT.spec) == 15.7
 
 
 # ── what it refuses ──────────────────────────────────────────────────────────────────────────────
@@ -345,8 +352,8 @@ def test_a_gate_that_counts_breaches_with_the_scrape_that_completed_its_last_cou
 
 def test_an_unknown_scenario_is_wrong_use(capsys: pytest.CaptureFixture[str]) -> None:
     assert run_demo(scenario="ugly", as_json=False, keep=False) == 2
-    assert "good, bad, abort and all" in capsys.readouterr().err
-    assert [scenario.name for scenario in ALL] == ["good", "bad", "abort"]
+    assert "good, bad, slow, abort and all" in capsys.readouterr().err
+    assert [scenario.name for scenario in ALL] == ["good", "bad", "slow", "abort"]
 
 
 def test_a_missing_part_is_a_sentence(

@@ -1,11 +1,11 @@
-"""A threshold gate is a value and one limit, however it was written."""
+"""A threshold gate is a value and one limit, however it was written; a gate that counts names counters."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
-from rollout.gates import ThresholdGate
+from rollout.gates import CountingGate, ErrorRatioGate, Gate, LatencyGate, ProportionGate, ThresholdGate, Versions
 from tests.rollout.given import ARTICLE, LIGHT, gate
 
 ONE_LIMIT = (
@@ -82,3 +82,86 @@ def test_above_and_below_are_the_comparisons_of_promql(limit: float, value: floa
 def test_a_gate_survives_the_wire_under_both_of_its_names(limit: float, over: bool, alias: bool) -> None:
     there = gate(**{"above": limit} if over else {"above": None, "below": limit})
     assert ThresholdGate.model_validate_json(there.model_dump_json(by_alias=alias)) == there
+
+
+# ── Gates that count ────────────────────────────────────────────────────────────────────────────
+
+ERRORS: dict[str, object] = {"kind": "error-ratio", "requests": 'r{job="x"}', "errors": 'r{code=~"5.."}'}
+SLOW: dict[str, object] = {"kind": "latency", "histogram": 'took_seconds{job="x"}', "slower_than": "300ms"}
+ORDERS: dict[str, object] = {"kind": "proportion", "trials": "sessions", "successes": "orders", "bad": "down"}
+GATES: TypeAdapter[object] = TypeAdapter(Gate)
+
+
+def counting(fields: dict[str, object], **changes: object) -> CountingGate:
+    read = GATES.validate_python(fields | changes)
+    assert isinstance(read, CountingGate)
+    return read
+
+
+def test_the_kind_decides_what_is_read() -> None:
+    kinds = [type(GATES.validate_python(fields)) for fields in (ERRORS, SLOW, ORDERS, {"query": "x", "above": 1})]
+    assert kinds == [ErrorRatioGate, LatencyGate, ProportionGate, ThresholdGate]
+
+
+@pytest.mark.parametrize("fields", [ERRORS, SLOW, ORDERS])
+@pytest.mark.parametrize("alias", [True, False])
+def test_a_gate_that_counts_survives_the_wire_under_both_of_its_names(fields: dict[str, object], alias: bool) -> None:
+    there = counting(fields, dispersion=2.5, require="proof", versions={"label": "track", "candidate": "b"})
+    assert GATES.validate_json(there.model_dump_json(by_alias=alias)) == there
+
+
+@pytest.mark.parametrize("fields", [ERRORS, SLOW, ORDERS])
+def test_every_gate_that_counts_compares(fields: dict[str, object]) -> None:
+    assert counting(fields).compares
+    assert not gate().compares
+
+
+def test_errors_are_counted_among_requests() -> None:
+    there = counting(ERRORS)
+    assert (there.trials, there.events, there.counts_good) == (ERRORS["requests"], ERRORS["errors"], False)
+    assert (there.noun, there.bad, there.floor) == ("errors", "up", 0.001)
+    assert there.limit == "more than 1.25× stable's errors, proven by counts"
+    assert (there.margin, there.proof, there.dispersion, there.weight, there.min_requests) == (1.25, 2, "auto", 1, 50)
+
+
+def test_a_share_of_zero_is_no_floor() -> None:
+    assert counting(ERRORS, ignore_below=0).floor is None
+    assert counting(SLOW, ignore_below=0).floor is None
+
+
+@pytest.mark.parametrize(
+    ("limit", "buckets"),
+    [("300ms", "0\\\\.3"), ("1s", "1|1\\\\.0"), ("2.5s", "2\\\\.5"), ("2m", "120|120\\\\.0")],
+)
+def test_slow_requests_are_those_that_their_bucket_does_not_hold(limit: str, buckets: str) -> None:
+    """Servers spell whole seconds differently: both spellings are one bucket."""
+    there = counting(SLOW, slower_than=limit)
+    assert there.trials == 'took_seconds_count{job="x"}'
+    assert there.events == f'took_seconds_bucket{{job="x",le=~"{buckets}"}}'
+    assert there.counts_good
+    assert there.noun.startswith("requests slower than ")
+
+
+def test_conversions_are_odds_with_limits_of_their_own() -> None:
+    there = counting(ORDERS)
+    assert (there.trials, there.events, there.noun, there.bad, there.floor) == (
+        "sessions",
+        "orders",
+        "successes",
+        "down",
+        None,
+    )
+    assert (there.margin, there.proof, there.on_breach) == (1.1, 1.5, "hold")
+    assert there.limit == "odds lower than stable's by more than 1.1×, proven by counts"
+    assert "higher than stable's" in counting(ORDERS, bad="up").limit
+
+
+def test_both_versions_are_asked_for_at_once() -> None:
+    there = counting(ERRORS, versions={"label": "track", "candidate": "v2.0", "stable": "v1"})
+    assert there.of_versions(there.trials) == 'r{job="x",track=~"v2\\\\.0|v1"}'
+    assert Versions() == Versions(label="version", candidate="canary", stable="stable")
+
+
+def test_which_way_is_worse_must_be_said() -> None:
+    with pytest.raises(ValidationError, match="Field required"):
+        ProportionGate.model_validate({"trials": "t", "successes": "s"})

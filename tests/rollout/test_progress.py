@@ -4,6 +4,10 @@ from datetime import timedelta
 
 import pytest
 
+from rollout.judge.counters import begin
+from rollout.judge.evidence import Evidence, Tally
+from rollout.judge.mixture import Mixture
+from rollout.judge.split import Split
 from rollout.judge.verdict import GateState, Verdict
 from rollout.messages import TrafficRestored
 from rollout.progress import MOST_NOTES, Phase, Progress, RolloutResult
@@ -138,6 +142,81 @@ def test_blindness_is_over_also_when_nobody_reports_it_any_more() -> None:
     """After ten reports the watch is quiet; "health cannot be seen" must not stay on the screen for ever."""
     blind = baking().but(blind="gate errors: refused", blind_reports=10, unseen=("gate errors",))
     assert blind.watched(saw("baked"), spec(), NOW, counted=True).blind is None
+
+
+# ── Gates that count ────────────────────────────────────────────────────────────────────────────
+
+COUNTS = spec(
+    gates={"errors": {"kind": "error-ratio", "requests": "r", "errors": "e"}, "pods": {"query": "x > 1"}},
+    strategy=None,
+    approvals=None,
+)
+KNOWN = Evidence(worse=Mixture((7.0,), 0.1), stage=0, total=Tally(100, 5, 900, 3))
+
+
+def counted(verdict: Verdict = Verdict.UNDECIDED, **changes: object) -> GateState:
+    return state(verdict, evidence=KNOWN, counters=begin(0), split=Split(stable=9), observed=MINUTE, **changes)
+
+
+def test_evidence_of_a_gate_that_is_not_watched_is_parked_and_its_clocks_are_not() -> None:
+    there = baking().watched(saw("baked", {"errors": counted(), "pods": state()}), COUNTS, NOW, counted=True)
+    there = there.next_stage(NOW).watched(saw("interrupted", {"pods": state()}), COUNTS, NOW, counted=True)
+    parked = there.gates["errors"]
+    assert (parked.evidence, parked.counters, parked.split, parked.observed_ms) == (KNOWN, None, None, 0)
+    assert set(there.records[1].gates) == {"pods"}
+    again = there.watched(saw("interrupted", {"pods": state()}), COUNTS, NOW, counted=True)
+    assert again.gates["errors"] == parked
+    assert Progress.model_validate_json(again.model_dump_json()) == again
+
+
+def test_a_parked_gate_does_not_shorten_the_bake_and_comes_back_with_its_evidence() -> None:
+    there = baking().watched(saw("baked", {"errors": counted()}), COUNTS, NOW, counted=True).next_stage(NOW)
+    there = there.watched(saw("interrupted", {"pods": state(observed=9 * MINUTE)}), COUNTS, NOW, counted=True)
+    assert there.baked == 9 * MINUTE
+    back = there.watched(saw("interrupted", {"errors": counted()}), COUNTS, NOW, counted=True)
+    assert set(back.gates) == {"errors"}
+    assert back.gates["errors"].counters is not None
+
+
+def test_a_gate_without_evidence_is_still_forgotten() -> None:
+    there = baking().watched(saw("interrupted", {"errors": counted(), "pods": state()}), COUNTS, NOW, counted=True)
+    assert set(there.watched(saw("interrupted", {}), COUNTS, NOW, counted=True).gates) == {"errors"}
+
+
+def test_a_bake_whose_gates_have_all_proven_health_may_end_early_in_its_stage_only() -> None:
+    early = baking().watched(saw("proven", {"errors": counted(Verdict.HEALTHY)}), COUNTS, NOW, counted=True)
+    assert (early.proven, early.records[0].proven, early.baked, early.stop) == (True, True, MINUTE, None)
+    on = early.next_stage(NOW)
+    assert (on.proven, on.records[0].proven, on.records[1].proven) == (False, True, False)
+
+
+@pytest.mark.parametrize(("enough", "doubts"), [(True, ()), (False, ("gate errors",))])
+def test_what_is_undecided_keeps_a_stage_unless_policy_says_that_it_is_enough(
+    enough: bool, doubts: tuple[str, ...]
+) -> None:
+    there = baking().but(gates={"errors": counted(enough=enough), "conversion": state()})
+    assert there.doubts(planned().stages[0]) == doubts
+
+
+@pytest.mark.parametrize("verdict", [Verdict.BREACHED, Verdict.NO_DATA])
+def test_enough_is_about_what_is_undecided_and_nothing_else(verdict: Verdict) -> None:
+    assert not counted(verdict, enough=True).passes
+    assert counted(Verdict.HEALTHY).passes
+
+
+def test_a_doubt_holds_and_is_tolerated_by_whoever_resumes_until_the_next_stage() -> None:
+    doubtful = saw("doubtful", {"errors": counted()}, gate="split", reason="routing: 50 % of 100")
+    there = baking().watched(doubtful, COUNTS, NOW, counted=True)
+    assert there.stop is None
+    assert there.held is not None
+    assert (there.held.reason, there.held.by, there.held.acknowledged) == (
+        "split: routing: 50 % of 100",
+        None,
+        ("split",),
+    )
+    on = there.resumed(LATER)
+    assert (on.held, on.tolerated) == (None, ("split",))
+    assert on.next_stage(LATER).tolerated == ()
 
 
 # ── Held ────────────────────────────────────────────────────────────────────────────────────────

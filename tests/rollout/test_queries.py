@@ -1,10 +1,13 @@
 """What is read off a query's text: the series it names, and the limit at its end."""
 
+import json
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rollout.queries import metric_names, split_comparison
+from rollout.queries import labelled, metric_names, selector, split_comparison
 from tests.rollout.given import ARTICLE, LIGHT
 
 floats = st.floats(allow_nan=False, allow_infinity=False)
@@ -120,3 +123,85 @@ def test_no_text_is_too_strange(query: str) -> None:
 def test_long_nonsense_is_answered_at_once() -> None:
     for query in ("a" + " " * 10_000 + "b", "a" + " >" * 5_000, "(" * 10_000 + " > 3", "(" * 5_000 + ")" * 5_000):
         assert split_comparison(query) is None
+
+
+# ── Selectors of counters ───────────────────────────────────────────────────────────────────────
+
+strange = st.text(st.characters(codec="utf-8", exclude_categories=["Cs", "Cc"]), min_size=1, max_size=20)
+
+
+@pytest.mark.parametrize(
+    ("written", "parts"),
+    [
+        ("up", ("up", "")),
+        (" http_requests_total{} ", ("http_requests_total", "")),
+        ('a{job="x"}', ("a", 'job="x"')),
+        ('a { job="x", code=~"5..", }', ("a", 'job="x", code=~"5.."')),
+        ("job:errors:rate5m{job='x'}", ("job:errors:rate5m", "job='x'")),
+        ('a{path="/{id}\\"}"}', ("a", 'path="/{id}\\"}"')),
+        ("a{b=`}`}", ("a", "b=`}`")),
+    ],
+)
+def test_a_plain_selector_is_a_name_and_its_matchers(written: str, parts: tuple[str, str]) -> None:
+    assert selector(written) == parts
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "",
+        "{}",
+        '{job="x"}',
+        "rate(a[5m])",
+        "sum(a)",
+        "a[5m]",
+        "a{}[5m]",
+        "a offset 5m",
+        "a + b",
+        'a{b="c}',
+        "a}",
+        "1a",
+        "a{} > 0",
+        "a{b{c}}",
+        "5",
+    ],
+)
+def test_anything_computed_is_no_selector(written: str) -> None:
+    with pytest.raises(ValueError, match=r"^a plain selector such as name\{label=\"value\"\} is wanted"):
+        selector(written)
+
+
+def test_long_nonsense_is_refused_at_once() -> None:
+    for written in ("a{" + 'b="c",' * 5_000, "a{" + "b" * 10_000, "a" + " " * 10_000 + "[", 'a{"' + "\\" * 10_000):
+        with pytest.raises(ValueError, match="a plain selector"):
+            selector(written)
+
+
+@pytest.mark.parametrize(
+    ("written", "labels", "suffix", "narrowed"),
+    [
+        ("a", {}, "", "a{}"),
+        ("a", {}, "_count", "a_count{}"),
+        ("a", {"version": ("canary", "stable")}, "", 'a{version=~"canary|stable"}'),
+        ('a{job="x",}', {"version": ("v2",)}, "", 'a{job="x",version=~"v2"}'),
+        ("a{job='x'}", {"le": ["0.3"], "z": ["1"]}, "_bucket", 'a_bucket{job=\'x\',le=~"0\\\\.3",z=~"1"}'),
+        ("a", {"v": ("1.42.0+x|y", 'q"\\')}, "", 'a{v=~"1\\\\.42\\\\.0\\\\+x\\\\|y|q\\"\\\\\\\\"}'),
+    ],
+)
+def test_a_selector_is_narrowed_to_the_values_of_its_labels(
+    written: str, labels: dict[str, tuple[str, ...]], suffix: str, narrowed: str
+) -> None:
+    assert labelled(written, labels, suffix) == narrowed
+
+
+@given(strange, strange)
+@LIGHT
+def test_whatever_a_version_is_called_it_is_matched_literally(candidate: str, stable: str) -> None:
+    """Unquoted as PromQL does it, it is an anchored regular expression for exactly the two."""
+    narrowed = labelled("a", {"version": (candidate, stable)})
+    quoted = narrowed.removeprefix("a{version=~").removesuffix("}")
+    pattern = json.loads(quoted)
+    assert re.fullmatch(pattern, candidate)
+    assert re.fullmatch(pattern, stable)
+    assert not re.fullmatch(pattern, f"{candidate}x{stable}x")
+    assert selector(narrowed) == ("a", f"version=~{quoted}")

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rollout.complaints import read_spec
+from rollout.gates import ThresholdGate
 from rollout.spec import RolloutSpec
 from tests.rollout.generated import json_values, written_specs
 from tests.rollout.given import ARTICLE, LIGHT, ladder, spec, written
@@ -17,6 +18,9 @@ ONE_LIMIT = "a threshold gate needs one of `above` and `below` (or a query that 
 EXAMPLES = "write a duration such as 90s, 5m, 1h30m, PT5M or a number of seconds"
 ROUTE = {"kind": "envoy", "connection": "edge-1", "service": "checkout"}
 GATE = {"query": "x", "above": 1}
+ERRORS = {"kind": "error-ratio", "requests": "r", "errors": "e"}
+ORDERS = {"kind": "proportion", "trials": "t", "successes": "s", "bad": "down"}
+STICKY: dict[str, Any] = ROUTE | {"sticky": {}}
 
 
 def complaints(whole: object) -> list[str]:
@@ -52,6 +56,8 @@ def test_the_defaults_are_the_documented_ones() -> None:
     policy = spec().policy
     assert policy.model_dump(mode="json", by_alias=True) == {
         "poll": "PT5S",
+        "false_rollback": 0.01,
+        "undecided": "advance",
         "no_data": {"hold": "PT5M", "then": "rollback"},
         "drift": "hold",
         "max_duration": "P1D",
@@ -83,6 +89,7 @@ def test_a_standing_gate_is_watched_also_where_it_is_not_named() -> None:
 
 def test_a_pasted_alerting_rule_is_a_gate() -> None:
     pasted = spec(strategy=None, gates={"errors": {"query": f"{ARTICLE} > 0.05", "for": "2m"}}).gates["errors"]
+    assert isinstance(pasted, ThresholdGate)
     assert (pasted.query, pasted.above, pasted.for_) == (ARTICLE, 0.05, timedelta(minutes=2))
 
 
@@ -130,7 +137,15 @@ def test_everything_that_is_missing_is_named_at_once() -> None:
     [
         (route(kind="nginx"), "routes[0].kind: Input should be 'envoy' (got 'nginx')"),
         (written(strategy={"kind": "blue-green"}), "strategy.kind: Input should be 'canary' (got 'blue-green')"),
-        (one_gate(kind="latency"), "gates.errors.kind: Input should be 'threshold' (got 'latency')"),
+        (
+            written(policy={"undecided": "pass"}),
+            "policy.undecided: Input should be 'advance', 'extend' or 'hold' (got 'pass')",
+        ),
+        (
+            written(policy={"false_rollback": 0.5}),
+            "policy.false_rollback: Input should be less than or equal to 0.2 (got 0.5)",
+        ),
+        (written(policy={"false_rollback": 0}), "policy.false_rollback: Input should be greater than 0 (got 0)"),
         (one_gate(on_breach="ignore"), "gates.errors.on_breach: Input should be 'rollback' or 'hold' (got 'ignore')"),
         (written(schema=2), "schema: Input should be 1 (got 2)"),
         (written(policy={"drift": "adopt"}), "policy.drift: Input should be 'hold' or 'reassert' (got 'adopt')"),
@@ -293,6 +308,118 @@ def test_a_name_that_leads_nowhere_is_refused(whole: dict[str, Any], sentence: s
 def test_every_mistake_is_told_at_once_and_none_twice() -> None:
     both = written(service=None, policy={"poll": "never"}, routes=[ROUTE | {"weight": 3}])
     assert [sentence.split(":")[0] for sentence in complaints(both)] == ["service", "routes[0].weight", "policy.poll"]
+
+
+# ── Gates that count ────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("kind", ["latenzy", "", 3, None, ["latency"]])
+def test_an_unknown_kind_of_gate_is_answered_with_the_known_ones(kind: object) -> None:
+    (sentence,) = complaints(one_gate(kind=kind))
+    assert sentence.startswith("gates.errors: unknown kind; known are threshold, error-ratio, latency, proportion, ")
+    assert f"'kind': {kind!r}" in sentence
+
+
+def test_a_gate_that_compares_is_not_watched_where_stable_has_no_traffic() -> None:
+    wanted = spec(strategy=None, gates={"errors": ERRORS, "rule": GATE, "pods": ERRORS | {"standing": True}})
+    assert [list(wanted.gates_of(stage)) for stage in wanted.strategy.stages] == [
+        *[["errors", "rule", "pods"]] * 3,
+        ["rule"],
+    ]
+
+
+def test_a_gate_that_compares_cannot_be_named_at_100_percent() -> None:
+    alone = written(strategy=ladder({"percent": 5}, {"percent": 100, "gates": ["errors"]}), gates={"errors": ERRORS})
+    assert complaints(alone) == [
+        (
+            "strategy.stages[1] (100 %).gates: errors compares the candidate with stable, which has no traffic "
+            "at 100 %; leave it out here, or make this stage 99 % and add one at 100 %"
+        )
+    ]
+    almost = ladder({"percent": 99, "gates": ["errors"]}, {"percent": 100, "gates": []})
+    assert spec(strategy=almost, gates={"errors": ERRORS}).gates["errors"].compares
+
+
+def test_users_can_only_be_compared_where_they_stay() -> None:
+    assert complaints(written(strategy=None, gates={"orders": ORDERS})) == [
+        "gates.orders compares users, but envoy edge-1/checkout sends every request anew; set `sticky` on the route"
+    ]
+    one_of_two = [STICKY, ROUTE | {"service": "web"}]
+    (sentence,) = complaints(written(strategy=None, gates={"orders": ORDERS}, routes=one_of_two))
+    assert "envoy edge-1/web sends every request anew" in sentence
+    assert spec(strategy=None, gates={"orders": ORDERS}, routes=[STICKY]).gates["orders"].on_breach == "hold"
+
+
+@pytest.mark.parametrize(("matures", "refused"), [("9m59s", False), ("10m", True), ("1d", True)])
+def test_successes_must_come_before_the_longest_bake_is_over(matures: str, refused: bool) -> None:
+    stages_ = ladder({"percent": 5, "bake": "5m"}, {"percent": 50, "bake": "10m"}, {"percent": 100, "bake": "2d"})
+    whole = written(strategy=stages_, gates={"orders": ORDERS | {"matures_in": matures}}, routes=[STICKY])
+    if not refused:
+        assert RolloutSpec.model_validate(whole).gates["orders"].compares
+        return
+    assert complaints(whole) == [
+        (
+            f"gates.orders.matures_in: {matures} is not shorter than the longest bake that watches it, 10m: "
+            "it could never say anything"
+        )
+    ]
+
+
+@pytest.mark.parametrize(
+    ("fields", "sentence"),
+    [
+        (
+            {"margin": 2, "proof": 2},
+            "gates.errors: proof (2) must be greater than margin (2), or nothing lies between them",
+        ),
+        ({"proof": 1.2}, "gates.errors: proof (1.2) must be greater than margin (1.25), or nothing lies between them"),
+        (
+            {"versions": {"candidate": "v2", "stable": "v2"}},
+            "gates.errors.versions: candidate and stable have the same value 'v2' of label version",
+        ),
+        (
+            {"versions": {"stable": "canary"}},
+            "gates.errors.versions: candidate and stable have the same value 'canary' of label version",
+        ),
+        ({"margin": 1}, "gates.errors.margin: Input should be greater than 1 (got 1)"),
+        ({"weight": 0}, "gates.errors.weight: Input should be greater than 0 (got 0)"),
+        ({"min_requests": 0}, "gates.errors.min_requests: Input should be greater than or equal to 1 (got 0)"),
+        ({"ignore_below": 1}, "gates.errors.ignore_below: Input should be less than 1 (got 1)"),
+        ({"require": "luck"}, "gates.errors.require: Input should be 'proof' (got 'luck')"),
+        (
+            {"requests": "rate(r[5m])"},
+            (
+                'gates.errors.requests: a plain selector such as name{label="value"} is wanted '
+                "(no rate(), sum() or [5m]), not 'rate(r[5m])' (got 'rate(r[5m])')"
+            ),
+        ),
+    ],
+)
+def test_a_gate_that_could_not_decide_is_refused(fields: dict[str, Any], sentence: str) -> None:
+    assert complaints(written(strategy=None, gates={"errors": ERRORS | fields})) == [sentence]
+
+
+@pytest.mark.parametrize("standing", [False, True])
+def test_a_gate_that_compares_and_has_no_stage_below_100_percent_is_refused(standing: bool) -> None:
+    whole = written(strategy=ladder({"percent": 100}), gates={"errors": ERRORS | {"standing": standing}})
+    assert complaints(whole) == [
+        (
+            "gates.errors is watched by no stage: name it in a stage's `gates`, or set `standing: true` "
+            "(at 100 % stable has no traffic to compare with)"
+        )
+    ]
+
+
+@pytest.mark.parametrize("odd", [0.5, 0, 1001, "guess", True, None, [2]])
+def test_a_dispersion_that_makes_no_sense_is_one_complaint_about_the_field(odd: object) -> None:
+    (sentence,) = complaints(written(strategy=None, gates={"errors": ERRORS | {"dispersion": odd}}))
+    assert sentence.startswith("gates.errors.dispersion: must be auto, or a number from 1 to 1000")
+
+
+@pytest.mark.parametrize("fine", ["auto", 1, 2.5, 1000])
+def test_a_dispersion_is_auto_or_a_number(fine: object) -> None:
+    gate = spec(strategy=None, gates={"errors": ERRORS | {"dispersion": fine}}).gates["errors"]
+    assert gate.model_dump()["dispersion"] == fine
 
 
 # ── Whatever a workflow may be started with ─────────────────────────────────────────────────────

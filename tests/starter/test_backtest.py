@@ -78,6 +78,7 @@ def test_a_person_reads_a_row_a_run_and_how_many_there_are(spec: Path) -> None:
     assert lines[1].endswith("; would roll back")
     assert lines[2].split()[:5] == ["good", "healthy", "10m", "5", "%"]
     assert lines[3] == "2 runs: 1 healthy, 1 breached"
+    assert lines[4:] == ["errors: dispersion 1, estimated from stable's own counts"]
 
 
 def test_one_run_is_told_gate_by_gate(spec: Path) -> None:
@@ -87,7 +88,7 @@ def test_one_run_is_told_gate_by_gate(spec: Path) -> None:
     assert told[3].startswith("errors    healthy  0.0")
     assert "120 of 60000  2280 of 1140000  above 1." in told[3]
     assert told[4] == "hard-5xx  healthy"
-    assert len(told) == 5
+    assert told[5:] == ["errors: dispersion 1, estimated from stable's own counts: 2280 errors in 10m"]
 
 
 def test_a_run_without_a_name_has_none(spec: Path) -> None:
@@ -99,6 +100,22 @@ def test_the_dispersion_may_be_given(spec: Path) -> None:
     slow, quick = (json.loads(backtest(spec, BAD, "--json", "--dispersion", phi).out)["at"] for phi in ("20", "1"))
     assert quick < slow
     assert backtest(spec, BAD, "--dispersion", "0.5").code == 2
+    assert "errors: dispersion 2, given on the command line\n" in backtest(spec, BAD, "--dispersion", "2").out
+
+
+def test_stable_s_bursts_make_it_careful_and_are_said(spec: Path) -> None:
+    lines: Lines = [
+        {"run": run, "at": at, "percent": 5, "counts": {"errors": {"candidate": [25, x_c], "stable": [475, x_b]}}}
+        for at in range(5, 605, 5)
+        for run, x_b in (("bursts", 24 * (at % 60 == 0)), ("calm", 2))
+        for x_c in [12 * (at % 60 == 30)]
+    ]
+    bursts, calm = map(json.loads, backtest(spec, lines, "--json").out.splitlines())
+    assert (bursts["verdict"], calm["verdict"], calm["gate"]) == ("no-data", "breached", "errors")
+    assert bursts["gates"]["errors"]["verdict"] == "undecided"
+    told = backtest(spec, lines).out.splitlines()[-1]
+    assert told.startswith("errors: dispersion 1 to 2")
+    assert told.endswith(", estimated from stable's own counts")
 
 
 @pytest.mark.parametrize(

@@ -1,12 +1,16 @@
 """The demo's live picture: long sentences of gates that count stay readable on a narrow terminal."""
 
 import io
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
 
 from rollout.judge.verdict import GateState, Verdict
 from rollout.messages import Watching
+from rollout.plan import Facts, plan
+from rollout.progress import Progress
+from rollout.status import status
 from starter.demo.scenarios import BAD, read_script
 from starter.demo.scene import Scene
 from starter.demo.view import Lines, picture
@@ -38,6 +42,16 @@ def scene() -> Scene:
         load=LoadReport(started_at=1.0, written_at=2.0, requests=12_345, bad_responses=17),
         link=f"http://127.0.0.1:23650/namespaces/default/workflows/rollout%3Ademo%2Fcheckout/{'0' * 36}",
     )
+
+
+def test_a_gate_that_the_stage_no_longer_watches_is_not_shown() -> None:
+    spec = read_script().spec
+    planned = plan(spec, Facts(), owner=spec.workflow_id)
+    gates = {"errors": gate(Verdict.NO_DATA, ERRORS), "hard-5xx": gate(Verdict.HEALTHY, RULE)}
+    at = [Progress().planned(planned).model_copy(update={"stage": stage, "gates": gates}) for stage in (2, 3)]
+    shown = [replace(scene(), watching=None, status=status(spec, planned, progress)) for progress in at]
+    assert [list(each.gates) for each in shown] == [["errors", "hard-5xx"], ["hard-5xx"]]
+    assert replace(scene(), watching=None).gates == {}
 
 
 def drawn(width: int) -> list[str]:

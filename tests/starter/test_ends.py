@@ -122,7 +122,7 @@ def test_without_a_command_the_help_is_shown() -> None:
         (["abort", "checkout", "--comment", "x" * 1001], "--comment: String should have at most 1000 characters"),
         (
             ["demo", "--scenario", "nope"],
-            "sluice demo: there is no scenario 'nope'; known are good, bad, abort and all",
+            "sluice demo: there is no scenario 'nope'; known are good, bad, slow, abort and all",
         ),
     ],
 )

@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.rollout.given import ladder
 from tests.rollout.judge.recordings import ERRORS, RULE, Written, counts, judged, one, traffic, value
 
 
@@ -40,6 +41,16 @@ def test_a_gate_that_is_not_watched_any_more_may_be_silent() -> None:
     last = [value(at, 0.01, percent=100) for at in range(605, 3000, 5)]
     lines = [{**line, "values": {"hard-5xx": 0.01}} for line in traffic(0.005, 0.005)]
     assert one(test, [*lines, *last]).verdict == "healthy"
+
+
+def test_a_gate_that_is_watched_at_no_percent_of_the_run_decides_nothing() -> None:
+    later = ladder({"percent": 5, "bake": "10m", "gates": ["errors"]}, {"percent": 100, "bake": "10m"})
+    found = one(judged(errors=ERRORS, hard_5xx=RULE, stages=later), traffic(0.005, 0.005))
+    assert (found.verdict, found.gates["hard-5xx"].verdict) == ("healthy", "no-data")
+    heard = [{**line, "values": {"hard-5xx": None}} for line in traffic(0.005, 0.005)]
+    assert one(judged(errors=ERRORS, hard_5xx=RULE, stages=later), heard).verdict == "no-data"
+    elsewhere = one(judged(errors=ERRORS, hard_5xx=RULE, stages=later), traffic(0.005, 0.005, percent=7))
+    assert (elsewhere.verdict, elsewhere.reason) == ("no-data", "hard-5xx: not asked yet")
 
 
 @pytest.mark.parametrize("number", [None, "NaN", "error", float("nan")])

@@ -58,8 +58,17 @@ def test_a_candidate_with_ten_times_the_errors_is_breached_within_three_scrapes(
     assert [state.verdict for state in states[:-1]] == [Verdict.UNDECIDED] * 8
     assert states[-1].verdict is Verdict.BREACHED
     assert states[-1].sentence == (
-        "errors: candidate 27 of 225 (12 %), stable 57 of 4275 (1.3 %): 9× more than stable, evidence 1.38e+03"
+        "errors: candidate 27 of 225 (12 %), stable 57 of 4275 (1.3 %): 9× more than stable, evidence 1375"
     )
+
+
+@pytest.mark.parametrize("alpha", [0.05, 0.01, 0.0003])
+def test_it_is_breached_from_the_very_evidence_that_its_share_of_the_budget_asks_for(alpha: float) -> None:
+    states = polls(question(alpha=alpha), shop([(75, 3, 1425, 19)] * 40), 40)
+    assert verdicts(states) == {Verdict.UNDECIDED, Verdict.BREACHED}
+    for state in states:
+        assert state.evidence is not None
+        assert (state.verdict is Verdict.BREACHED) == (state.evidence.value >= 1 / alpha)
 
 
 def test_a_healthy_candidate_is_proven_in_minutes_and_never_blamed() -> None:
@@ -75,8 +84,11 @@ def test_until_then_it_says_how_bad_it_could_still_be() -> None:
     assert last(question(), [HEALTHY] * 5).sentence == (
         "errors: candidate 5 of 375 (1.3 %), stable 95 of 7125 (1.3 %): not excluded: up to 2.9× worse (95 % sure)"
     )
+    assert last(question(), [(1, 0, 19, 1)]).sentence == (
+        "errors: candidate 0 of 1 (0 %), stable 1 of 19 (5.3 %): nothing excluded yet"
+    )
     assert last(question(), [(1, 0, 19, 0)]).sentence == (
-        "errors: candidate 0 of 1 (0 %), stable 0 of 19 (0 %): nothing excluded yet"
+        "errors: candidate 0 of 1 (0 %), stable 0 of 19 (0 %): none on either side, so there is no ratio yet"
     )
     assert last(question(), [(0, 0, 19, 0)]).sentence == (
         "errors: candidate 0 of 0, stable 0 of 19 (0 %): nothing to compare yet"
@@ -84,13 +96,13 @@ def test_until_then_it_says_how_bad_it_could_still_be() -> None:
 
 
 def test_stable_without_errors_is_said_so() -> None:
-    assert last(question(), [(75, 9, 1425, 0)] * 4).sentence.endswith(": stable has none, evidence 2.91e+04")
+    assert last(question(), [(75, 9, 1425, 0)] * 4).sentence.endswith(": stable has none, evidence 116")
 
 
 def test_fewer_conversions_are_told_as_fewer() -> None:
     asked = question(conversion(), alpha=0.05)
     assert last(asked, [(200, 20, 200, 40)] * 10).sentence.startswith(
-        "successes: candidate 200 of 2000 (10 %), stable 400 of 2000 (20 %): 2× fewer than stable, evidence"
+        "successes: candidate 60 of 600 (10 %), stable 120 of 600 (20 %): 2× fewer than stable, evidence 38"
     )
     assert ": the candidate has none, evidence" in last(asked, [(200, 0, 200, 40)] * 10).sentence
     assert last(asked, [CONVERTS] * 3).sentence.endswith("× fewer (95 % sure)")
@@ -120,7 +132,7 @@ def test_slow_requests_are_those_beyond_the_bucket() -> None:
     asked = question(gate)
     told = poll(asked, Counted(trials, within), fresh(asked), at(4))
     assert told.verdict is Verdict.BREACHED
-    assert told.sentence.startswith("requests slower than 0.3s: candidate 60 of 300 (20 %), stable 60 of 5700 (1.1 %)")
+    assert told.sentence.startswith("requests slower than 0.3s: candidate 30 of 150 (20 %), stable 30 of 2850 (1.1 %)")
 
 
 # ── No data is neither good nor bad ─────────────────────────────────────────────────────────────
@@ -134,22 +146,23 @@ def test_slow_requests_are_those_beyond_the_bucket() -> None:
         ("nobody", "no samples of stable and candidate for 15s"),
     ],
 )
+@pytest.mark.parametrize("scrape", [HEALTHY, (7, 0, 10, 0)])
 @pytest.mark.parametrize("gate", [errors(), conversion()])
 def test_a_side_that_nobody_scrapes_is_missing_and_never_health(
-    gate: CountingGate, version: str, sentence: str
+    gate: CountingGate, scrape: Scrape, version: str, sentence: str
 ) -> None:
-    little = only(shop([(7, 0, 10, 0)] * 16), version)
-    states = polls(question(gate), little, 16)
+    """Whoever is not scraped may well count: no routing failure is made of it."""
+    states = polls(question(gate), only(shop([scrape] * 16), version), 16)
     assert verdicts(states) == {Verdict.UNDECIDED, Verdict.NO_DATA}
     assert states[-1].sentence == sentence
     first = next(state for state in states if state.verdict is Verdict.NO_DATA)
     assert states[-1].blind_since_ms == first.blind_since_ms == first.watermark_ms
-    assert not any(state.passes for state in states)
+    assert not any(state.passes for state in states if state.verdict is Verdict.NO_DATA)
     assert states[-1].observed_ms == 0
 
 
 def test_a_side_that_falls_silent_is_missing_after_three_scrapes_and_seen_again_with_its_next() -> None:
-    trials, seen = [counter("canary", [75] * 40), counter("stable", [1425] * 40)], []
+    trials, seen = [counter("canary", [1] * 40), counter("stable", [19] * 40)], []
     trials[0] = Series(trials[0].labels, [point for point in trials[0].points if not at(10) < point[0] < at(30)])
     for number, state in enumerate(polls(question(), Counted(trials, []), 40)):
         seen.append((number // 3 + 1, state.verdict))
@@ -157,7 +170,7 @@ def test_a_side_that_falls_silent_is_missing_after_three_scrapes_and_seen_again_
 
 
 def test_a_candidate_that_counts_nothing_while_stable_counts_is_a_routing_failure() -> None:
-    states = polls(question(), only(shop([HEALTHY] * 2), "stable"), 2)
+    states = polls(question(), shop([(0, 0, 1425, 19)] * 2), 2)
     assert states[-1].verdict is Verdict.BREACHED
     assert states[-1].sentence == (
         "routing: the candidate counts nothing while stable counted 1425 requests; "
@@ -300,6 +313,9 @@ def test_requests_of_an_earlier_stage_are_not_enough_for_this_one() -> None:
     there = poll(second, shop([HEALTHY] * 2), counting.entered(second, first), at(2) + POLL)
     assert (there.enough, there.passes) == (False, False)
     assert there.sentence == "errors: candidate 0 of 0, stable 0 of 0: nothing to compare yet"
+    begun = poll(second, shop([HEALTHY] * 2 + [(10, 0, 10, 0)]), there, at(3))
+    assert begun.evidence is not None
+    assert (begun.evidence.here.n_c, begun.enough) == (10, False)
 
 
 def test_proof_of_an_earlier_stage_is_not_proof_of_this_one() -> None:
@@ -315,7 +331,7 @@ def test_a_breach_is_told_with_the_counts_of_the_whole_rollout() -> None:
     second = question(stage=1, start=0.1, since_ms=at(2), arrived_ms=at(2))
     told = poll(second, shop([TENFOLD] * 4), counting.entered(second, first), at(4))
     assert told.verdict is Verdict.BREACHED
-    assert told.sentence.startswith("errors: candidate 36 of 300 (12 %)")
+    assert told.sentence.startswith("errors: candidate 27 of 225 (12 %)")
 
 
 # ── Between stages ──────────────────────────────────────────────────────────────────────────────
@@ -326,7 +342,7 @@ def test_a_gate_that_no_stage_watches_keeps_its_evidence_and_nothing_else() -> N
     parked = there.parked()
     assert parked is not None
     assert (parked.evidence, parked.sentence) == (there.evidence, there.sentence)
-    assert (parked.counters, parked.split, parked.observed_ms, parked.verdict) == (None, None, 0, Verdict.NO_DATA)
+    assert (parked.counters, parked.split, parked.observed_ms, parked.verdict) == (None, None, 0, there.verdict)
     assert not parked.passes
     assert GateState(watermark_ms=NOW_MS).parked() is None
 
@@ -351,8 +367,9 @@ def test_entering_a_stage_goes_on_with_the_counters_unless_counts_must_mature() 
     assert anew.counters is not None
     assert anew.counters.since_ms == at(2) + 120_000
     assert anew.evidence == known.evidence
-    resumed = waiting._replace(since_ms=at(9))
-    assert counting.entered(resumed, anew) == anew
+    ripe = polls(waiting, shop([CONVERTS] * 14), 14, anew)[-1]
+    resumed = waiting._replace(since_ms=at(14))
+    assert counting.entered(resumed, ripe) == ripe
 
 
 # ── It does not matter when one looks ───────────────────────────────────────────────────────────
@@ -393,7 +410,9 @@ def test_no_traffic_makes_a_verdict_out_of_one_side(scrapes: list[Scrape]) -> No
 def test_what_comes_again_is_not_counted_again() -> None:
     asked, seen = question(), shop([TENFOLD] * 4)
     once = poll(asked, seen, fresh(asked), at(4))
-    assert counting.fold(asked, once, Counted(*[cut(each, 0, at(4)) for each in seen]), at(4)) == once
+    again = counting.fold(asked, once, Counted(*[cut(each, 0, at(4)) for each in seen]), at(4))
+    assert (again.evidence, again.counters, again.split) == (once.evidence, once.counters, once.split)
+    assert again.verdict is once.verdict is Verdict.BREACHED
 
 
 def test_a_state_without_counters_begins_at_the_watch() -> None:
@@ -403,28 +422,52 @@ def test_a_state_without_counters_begins_at_the_watch() -> None:
     assert told.evidence.total.n_c == 150
 
 
-# ── Defects ─────────────────────────────────────────────────────────────────────────────────────
+# ── What would be excused or misread ────────────────────────────────────────────────────────────
 
 
-@pytest.mark.xfail(strict=True, reason="DEFECT: all is folded before the answer, so later health excuses a breach")
-def test_defect_a_breach_that_nobody_was_awake_for_is_not_excused_by_what_came_later() -> None:
+def test_a_breach_that_nobody_was_awake_for_is_not_excused_by_what_came_later() -> None:
     """As for ticks (`watch.fold_gate`): a watch that had been awake would have ended."""
-    traffic = [(750, 60, 14250, 142)] * 2 + [(750, 7, 14250, 142)] * 38
+    traffic = [(750, 60, 14250, 142)] * 3 + [(750, 7, 14250, 142)] * 37
     asked, seen = question(), shop(traffic)
     assert Verdict.BREACHED in verdicts(polls(asked, seen, 40))
-    assert poll(asked, seen, fresh(asked), at(40)).verdict is Verdict.BREACHED
+    slept = poll(asked, seen, fresh(asked), at(40))
+    assert slept.verdict is Verdict.BREACHED
+    assert slept.sentence.startswith("errors: candidate 180 of 2250 (8 %)")
+    assert slept.evidence is not None
+    assert slept.evidence.value < 1
 
 
-@pytest.mark.xfail(strict=True, reason="DEFECT: the last stage's split is held against this stage's share")
-def test_defect_a_stage_is_no_black_hole_for_what_an_earlier_one_did_not_count() -> None:
+def test_a_breach_that_nobody_was_awake_for_is_not_hidden_by_later_silence() -> None:
+    asked = question(conversion(), alpha=0.05)
+    seen = shop([(200, 10, 200, 40)] * 20)
+    fell = [cut(every[:1], 0, at(8)) + list(every[1:]) for every in seen]
+    assert any(state.verdict is Verdict.BREACHED for state in polls(asked, Counted(*fell), 8))
+    assert poll(asked, Counted(*fell), fresh(asked), at(20)).verdict is Verdict.BREACHED
+
+
+def test_a_stage_is_no_black_hole_for_what_an_earlier_one_did_not_count() -> None:
     """300 requests at 5 % prove nothing; nothing was sent at 50 % yet, and still it says "50 % should have"."""
-    before = GateState(watermark_ms=NOW_MS, split=Split(stage=0, stable=300))
+    before = GateState(watermark_ms=NOW_MS, split=Split(stage=0, stable=300, missed=300))
     asked = question(stage=1, share=0.5)
-    told = poll(asked, Counted([], []), counting.entered(asked, before), NOW_MS + POLL)
+    told = poll(asked, shop([HEALTHY]), counting.entered(asked, before), NOW_MS + POLL)
     assert told.verdict is Verdict.UNDECIDED
 
 
-@pytest.mark.xfail(strict=True, reason="DEFECT: two digits of a hundred and more are written as 1e+02")
-@pytest.mark.parametrize("scrape", [(75, 75, 1425, 0), (750, 740, 14250, 100)])
-def test_defect_no_sentence_needs_a_physicist(scrape: Scrape) -> None:
+@pytest.mark.parametrize(
+    "scrape",
+    [
+        (75, 75, 1425, 0),
+        (750, 740, 14250, 100),
+        (500, 498, 9500, 0),
+    ],
+)
+def test_no_sentence_needs_a_physicist(scrape: Scrape) -> None:
     assert "e+02" not in last(question(), [scrape] * 2).sentence.split(", evidence")[0]
+
+
+@pytest.mark.parametrize("asked", [question(), question(conversion())])
+def test_what_was_compared_with_nothing_is_never_enough(asked: Question) -> None:
+    """Stable is scraped and counts nothing (a header forces the candidate, or a label is wrong); all requests fail."""
+    states = polls(asked._replace(forced=True), shop([(75, 75, 0, 0)] * 10), 10)
+    assert states[-1].sentence.endswith("nothing to compare yet")
+    assert not states[-1].passes

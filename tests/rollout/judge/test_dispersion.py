@@ -5,7 +5,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from rollout.judge.dispersion import ASSUMED, Block, Dispersion, dispersion, given
+from rollout.judge.dispersion import ASSUMED, TOWARDS, Block, Dispersion, dispersion, given, neighbours
 
 SIX_HOURS = 1440  # blocks of 15 s
 Pods = dict[str, list[Block]]
@@ -107,7 +107,8 @@ def test_the_answer_is_the_same_everywhere() -> None:
     [
         ({}, "no history: 3 assumed"),
         ({"a": [(0, 0)] * SIX_HOURS}, "no history: 3 assumed"),
-        ({"a": [(9, 1)] * SIX_HOURS}, "history of one pod only, nothing to compare it with: 3 assumed"),
+        ({"a": [(9, 1)] * 119}, "only 29m45s of history: 3 assumed"),
+        ({"a": [(9, 1)] * 19 + [(9, 0)] * 1421}, "only 19 errors in 6h of history: 3 assumed"),
         ({"a": [(9, 1)] * 119, "b": [(9, 1)] * 119}, "only 29m45s of history: 3 assumed"),
         ({"a": [(9, 0)] * 1440, "b": [(9, 0)] * 1421 + [(9, 1)] * 19}, "only 19 errors in 6h of history: 3 assumed"),
     ],
@@ -130,6 +131,65 @@ def test_pods_that_were_not_there_all_the_time_are_blocks_of_nothing() -> None:
 def test_pods_have_the_same_blocks() -> None:
     with pytest.raises(ValueError, match="the same blocks"):
         dispersion({"a": [(1, 0)], "b": []})
+
+
+# ── One pod, and recordings: neighbours in time ─────────────────────────────────────────────────
+
+
+def alone(seed: int, **kind: object) -> list[Block]:
+    return history(seed, pods=1, **kind)["checkout-0"]  # type: ignore[arg-type]  # options
+
+
+def mean_of_neighbours(**kind: object) -> float:
+    return float(np.mean([neighbours(alone(seed, **kind)) for seed in range(5)]))
+
+
+@pytest.mark.parametrize("per_second", [10, 100, 1000])
+def test_one_pod_s_independent_errors_have_no_dispersion(per_second: int) -> None:
+    assert 1 <= mean_of_neighbours(per_second=per_second) < 1.1
+
+
+@pytest.mark.parametrize("size", [2, 3, 10])
+def test_one_pod_s_clusters_have_their_size(size: int) -> None:
+    assert mean_of_neighbours(clusters=constant(size), mean=size) == pytest.approx(size, rel=0.15)
+
+
+@pytest.mark.parametrize("clusters", [None, constant(3)])
+def test_an_outage_of_a_single_pod_moves_its_dispersion_little(clusters: Sizes | None) -> None:
+    minutes = np.ones(SIX_HOURS)
+    minutes[481:489] = 20
+    size = 3 if clusters else 1
+    assert mean_of_neighbours(common=minutes, clusters=clusters, mean=size) == pytest.approx(size, rel=0.2)
+
+
+def test_a_single_pod_s_busy_hour_is_hardly_dispersion() -> None:
+    assert mean_of_neighbours(common=10 ** np.sin(np.arange(SIX_HOURS) / 240)) < 1.3
+
+
+def test_neighbouring_proportions_leave_less_room() -> None:
+    blocks = alone(1, share=0.45)
+    assert neighbours(blocks, kind="odds") == pytest.approx(1, abs=0.15)
+    assert neighbours(alone(1, share=0.45, clusters=constant(2), mean=2), kind="odds") > 1.5
+
+
+def test_without_events_neighbours_are_taken_for_nearly_independent() -> None:
+    for blocks in ([], [(0, 0)] * 9, [(9, 0)] * 99, [(9, 3)], [(9, 3), (0, 0)] * 9):
+        assert neighbours(blocks) == pytest.approx(TOWARDS)
+
+
+def test_the_more_events_the_less_is_imagined() -> None:
+    burst = [(100, 10), (100, 0)]
+    phis = [neighbours(burst * many) for many in (0, 1, 2, 4, 20, 200)]
+    assert phis == sorted(phis)
+    assert phis[-1] == pytest.approx(10, rel=0.1)
+
+
+def test_one_pod_s_past_is_compared_with_itself() -> None:
+    blocks = alone(1, clusters=constant(3), mean=3)
+    found = dispersion({"a": blocks})
+    errors = sum(events for _, events in blocks)
+    assert found.phi == neighbours(blocks)
+    assert found.source == f"estimated from neighbouring scrapes of one pod, 6h, {errors} errors"
 
 
 def test_what_the_spec_says_is_taken() -> None:

@@ -154,7 +154,7 @@ def test_two_gates_that_prove_too_little_prove_enough_together() -> None:
     budget = Budget(alpha=0.01, shares={"errors": 0.5, "slow": 0.5})
     assert caught({"errors": 150.0}, [budget]) is None
     assert caught({"errors": 150.0, "slow": 49.0}, [budget]) is None
-    assert caught({"errors": 150.0, "slow": 50.0}, [budget]) == ("errors", ("slow",), 100.0)
+    assert caught({"errors": 150.0, "slow": 50.0}, [budget]) == (("errors", "slow"), 100.0)
 
 
 def test_what_contributes_less_than_a_tenth_is_not_named() -> None:

@@ -1,7 +1,7 @@
 """A fortune of 1 is bet piece by piece; none of it appears from nowhere, and it rarely grows by luck."""
 
 from itertools import pairwise
-from math import exp, inf, log
+from math import exp, inf, log, sqrt
 
 import numpy as np
 import pytest
@@ -133,7 +133,8 @@ def ever(p_c: float, p_b: float, asked: tuple[float, tuple[float, ...]], *, path
     trials = draw.poisson((40, 160), (paths, LOOKS, 2))
     events = draw.binomial(trials, (p_c, p_b))
     every: list[list[list[int]]] = np.concatenate([trials, events], axis=2).tolist()
-    return len([path for path in every if reaches(path, asked)]) / paths
+    reached = [path for path in every if reaches(path, asked)]
+    return len(reached) / paths
 
 
 def reaches(path: list[list[int]], asked: tuple[float, tuple[float, ...]]) -> bool:
@@ -148,7 +149,7 @@ def reaches(path: list[list[int]], asked: tuple[float, tuple[float, ...]]) -> bo
 
 def noise(paths: int) -> float:
     """Three standard deviations of a share that is α."""
-    return 3 * (ALPHA * (1 - ALPHA) / paths) ** 0.5
+    return 3 * sqrt(ALPHA * (1 - ALPHA) / paths)
 
 
 def test_a_candidate_on_the_margin_is_seldom_blamed_at_any_of_a_hundred_looks() -> None:

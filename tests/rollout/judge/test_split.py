@@ -41,10 +41,16 @@ def test_a_candidate_that_counts_nothing_is_a_black_hole_once_luck_is_one_in_a_m
 
 @given(st.lists(st.tuples(st.integers(0, 9), st.integers(0, 10**6)), max_size=6), st.floats(0.001, 1))
 @LIGHT
-def test_a_candidate_that_has_counted_anything_is_no_black_hole(counts: list[tuple[int, int]], share: float) -> None:
+def test_a_candidate_that_counted_anything_last_is_no_black_hole(counts: list[tuple[int, int]], share: float) -> None:
     split = seen(*counts, share=share)
-    assert (black_hole(split, share) is None) or not split.candidate
+    assert black_hole(split, share) is None or not counts[-1][0]
+    assert split.missed == sum(n_b for _, n_b in counts[_last(counts) :])
     assert (split.candidate, split.stable) == (sum(n_c for n_c, _ in counts), sum(n_b for _, n_b in counts))
+
+
+def _last(counts: list[tuple[int, int]]) -> int:
+    """Where the batches begin that follow the candidate's last request."""
+    return max([number for number, (n_c, _) in enumerate(counts, start=1) if n_c], default=0)
 
 
 @pytest.mark.parametrize("share", [0.0, 1.0])
@@ -147,3 +153,16 @@ def test_no_split_is_doubted_from_both_sides(counts: list[tuple[int, int]], shar
     split = seen(*counts, share=share)
     assert min(split.less.value, split.more.value) < 1 / ALPHA
     assert update(split, FIRST, stage=0, share=share, forced=False) == split
+
+
+# ── What turns wrong later ──────────────────────────────────────────────────────────────────────
+
+
+def test_a_black_hole_that_opens_after_a_minute_is_one_too() -> None:
+    assert black_hole(seen(*[(75, 1425)] * 4, *[(0, 1425)] * 40), 0.05) is not None
+
+
+@pytest.mark.parametrize("late", [(0, 15_000), (6_000, 9_000)])
+def test_a_split_that_turns_wrong_after_ten_good_minutes_is_doubted(late: tuple[int, int]) -> None:
+    """At 1000 requests a second every fortune that was bet at the start is 0.0 by then."""
+    assert unbalanced(seen(*[(750, 14_250)] * 40, *[late] * 40), 0.05) is not None
