@@ -48,8 +48,8 @@ async def asked(connections: Connections, order: WatchHealth, name: str, state: 
     match gate:
         case CountingGate():
             window = watch.wanted(state, now_ms)
-            if window is None:
-                return state
+            if window is None:  # nothing to count yet; the clock goes on
+                return watch.fold_counts(order, name, state, Counted((), ()), now_ms)
             seen = await counted(connections, gate, *window, native=name in order.native)
             return watch.fold_counts(order, name, state, seen, window[1])
         case ThresholdGate() | CeilingGate():

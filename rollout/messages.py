@@ -101,9 +101,10 @@ class WatchHealth(Told):
         budgets: the false-alarm budgets of all gates that count, watched here or not.
         parked: e-values of those that are not watched here.
         forced: whether visitors can choose the candidate by a header.
+        sticky: whether users stay on their version: then requests are not split at random.
         undecided: what a bake's end without a decision does.
         early: the bake ends as soon as every gate has proven health.
-        arrived_ms: when the percent was proven, Unix milliseconds; black-outs and warm-ups begin here.
+        arrived_ms: when the percent was last proven, Unix milliseconds; black-outs and warm-ups begin here.
         native: gates whose histogram is a native one.
     """
 
@@ -125,6 +126,7 @@ class WatchHealth(Told):
     budgets: tuple[Budget, ...] = ()
     parked: dict[str, float] = Field(default_factory=dict)
     forced: bool = True
+    sticky: bool = False
     undecided: Literal["advance", "extend", "hold"] = "advance"
     early: bool = False
     arrived_ms: int = 0

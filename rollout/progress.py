@@ -98,6 +98,8 @@ class Progress(Told):
         baked: observed time of the stage's bake so far.
         tolerated: gates that held this stage and were resumed from: they hold it no more, but the stage is not left
             before they are healthy or somebody advances.
+        answered: gates that held and were resumed from since the last watch began.
+        moved_at: when a percent was last proven, also one that was put right.
         proven: every gate has proven health, and the stage's bake may end early.
         advanced_by: who ended the stage's bake by hand ("" if they did not say), None if nobody.
         reassert: the next shift may overwrite drift.
@@ -115,6 +117,8 @@ class Progress(Told):
     watching_since: datetime | None = None
     advanced_by: str | None = None
     proven: bool = False
+    moved_at: datetime | None = None
+    answered: tuple[str, ...] = ()
     waiting_since: datetime | None = None
     approvals: dict[int, Approved] = Field(default_factory=dict)
     held: Held | None = None
@@ -162,7 +166,11 @@ class Progress(Told):
     def shifted(self, shifted: TrafficShifted, now: datetime) -> Self:
         """Every route has proven the percent."""
         proven = self.but(
-            percent=shifted.percent, reaching=None, reassert=False, percents_seen=_seen(self, shifted.percent)
+            percent=shifted.percent,
+            reaching=None,
+            reassert=False,
+            moved_at=now,
+            percents_seen=_seen(self, shifted.percent),
         )
         record = self.records[self.stage]
         if shifted.percent != record.percent:  # an earlier stage's percent was put right
@@ -187,8 +195,9 @@ class Progress(Told):
         return self.but(waiting_since=now)
 
     def watching(self, phase: Phase, now: datetime) -> Self:
-        """A watch starts."""
-        return self.but(phase=phase, watching_since=now)
+        """A watch starts; what somebody has answered since the last one is begun anew."""
+        gates = {name: state.forgiven() if name in self.answered else state for name, state in self.gates.items()}
+        return self.but(phase=phase, watching_since=now, gates=gates, answered=())
 
     def watched(self, result: Watched, spec: RolloutSpec, now: datetime, *, counted: bool) -> Self:
         """A watch ended: fold in what it saw, then what follows from the reason.
@@ -259,7 +268,10 @@ class Progress(Told):
         return self.but(held=Held(reason=reasons, by=who, since=since, acknowledged=(*known, *new)))
 
     def resumed(self, now: datetime) -> Self:
-        """Go on. What drifted is put back; time that was held does not count against an approval's deadline."""
+        """Go on. What drifted is put back; time that was held does not count against an approval's deadline.
+
+        Evidence that somebody has looked at and resumed from is answered: the next watch begins to collect anew.
+        """
         if self.held is None:
             return self
         drifted = "drift" in self.held.acknowledged
@@ -271,6 +283,7 @@ class Progress(Told):
             reassert=self.reassert or drifted,
             arrived=self.arrived and not drifted,
             waiting_since=waited,
+            answered=self.held.acknowledged,
         )
 
     def advanced(self, by: str) -> Self:

@@ -11,7 +11,7 @@ from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 from rollout.base import Name, Written
 from rollout.durations import Duration, text
-from rollout.gates import Gate, ProportionGate
+from rollout.gates import CountingGate, Gate, ProportionGate
 from rollout.names import workflow_id
 from rollout.routes import Route
 from rollout.strategies import Stage, Strategy
@@ -114,8 +114,7 @@ class RolloutSpec(Written):
                 msg += " (at 100 % stable has no traffic to compare with)"
             raise ValueError(msg)
         for name, gate in self.gates.items():
-            if isinstance(gate, ProportionGate):
-                _refuse_proportion(name, gate, self)
+            _refuse_counting(name, gate, self)
         places = [str(route) for route in self.routes]
         if twice := sorted({place for place in places if places.count(place) > 1}):
             msg = f"routes name {twice[0]} twice"
@@ -151,18 +150,29 @@ def _refuse_alone(where: str, stage: Stage, gates: dict[str, Gate]) -> None:
             raise ValueError(msg)
 
 
-def _refuse_proportion(name: str, gate: ProportionGate, spec: RolloutSpec) -> None:
-    """Users who change sides, or successes that come after the bake, would make its counts meaningless."""
-    if loose := [str(route) for route in spec.routes if not route.sticky_users]:
-        msg = f"gates.{name} compares users, but {loose[0]} sends every request anew; set `sticky` on the route"
+RESERVED = ("drift", "split", "no-data")
+
+
+def _refuse_counting(name: str, gate: Gate, spec: RolloutSpec) -> None:
+    """Users who change sides, or counts that mean nothing before the bake is over."""
+    if name in RESERVED:
+        msg = f"gates.{name}: this name means something else to us; choose another"
         raise ValueError(msg)
-    bakes = [stage.bake for stage in spec.strategy.stages if name in spec.gates_of(stage)]
-    if bakes and gate.matures_in >= max(bakes):
-        msg = (
-            f"gates.{name}.matures_in: {text(gate.matures_in)} is not shorter than the longest bake that watches it, "
-            f"{text(max(bakes))}: it could never say anything"
-        )
-        raise ValueError(msg)
+    if not isinstance(gate, CountingGate):
+        return
+    if isinstance(gate, ProportionGate):
+        loose = [str(route) for route in spec.routes if not route.sticky_users]
+        if loose:
+            msg = f"gates.{name} compares users, but {loose[0]} sends every request anew; set `sticky` on the route"
+            raise ValueError(msg)
+    for stage in spec.strategy.stages:
+        if name in spec.gates_of(stage) and gate.waits and gate.waits >= stage.bake:
+            field = "matures_in" if isinstance(gate, ProportionGate) else "warm_up"
+            msg = (
+                f"gates.{name}.{field}: {text(gate.waits)} is not shorter than the bake of {stage.title}, "
+                f"{text(stage.bake)}: it could say nothing there"
+            )
+            raise ValueError(msg)
 
 
 def _refuse_short(where: str, stage: Stage, poll: timedelta, *, watched: bool) -> None:

@@ -43,7 +43,7 @@ def question(order: WatchHealth, name: str) -> Question:
         arrived_ms=order.arrived_ms,
         poll_ms=poll_ms(order),
         counting=order.bake is not None,
-        share=order.percent / 100,
+        share=question_share(order),
         forced=order.forced,
         undecided=order.undecided,
     )
@@ -52,6 +52,11 @@ def question(order: WatchHealth, name: str) -> Question:
 def canary_of(order: WatchHealth, gate: KayentaGate) -> canary.Question:
     """What a `kayenta` gate is asked in this watch."""
     return canary.Question(gate, order.bake, order.since_ms, order.arrived_ms, poll_ms(order))
+
+
+def question_share(order: WatchHealth) -> float | None:
+    """The share of requests that counts are held against; None where users stick or the route has drifted."""
+    return None if order.sticky or "drift" in order.acknowledged else order.percent / 100
 
 
 def wanted(state: GateState, now_ms: int) -> tuple[int, int] | None:
@@ -161,11 +166,11 @@ def _merged(order: WatchHealth, watching: Watching) -> Watched | None:
 
 def _misrouted(order: WatchHealth, watching: Watching) -> Watched | None:
     """A split that is provably not the commanded one: a person must look."""
-    if "split" in order.acknowledged:
+    if "split" in order.acknowledged or question_share(order) is None:
         return None
-    for name, test in order.tests.items():
+    for name in order.tests:
         seen = watching.states[name].split
-        if seen and seen.stage == test.stage and (reason := split.unbalanced(seen, order.percent / 100)):
+        if seen and seen.since_ms == order.arrived_ms and (reason := split.unbalanced(seen, order.percent / 100)):
             return Watched(why="doubtful", gate="split", reason=reason, watching=watching)
     return None
 

@@ -87,7 +87,7 @@ def watch(spec: RolloutSpec, plan_: Plan, progress: Progress, step: Watch, owner
     gates = (
         plan_.stages[at].gates if progress.percent else ()
     )  # a candidate without traffic has nothing to be judged by
-    arrived = progress.records[at].arrived_at or workflow.now()
+    arrived = progress.moved_at or workflow.now()
     return workflow.start_activity_method(
         WatchingActivities.watch_health,
         WatchHealth(
@@ -113,6 +113,7 @@ def watch(spec: RolloutSpec, plan_: Plan, progress: Progress, step: Watch, owner
                 if state.evidence and name not in gates
             },
             forced=any(route.header is not None for route in spec.routes),
+            sticky=any(route.sticky_users for route in spec.routes),
             undecided=spec.policy.undecided,
             early=stage.early and progress.arrived,
             arrived_ms=milliseconds(arrived),

@@ -29,8 +29,8 @@ class Bars:
         return 1.25 * self.bound + 5
 
 
-def bars(rate: float, p_c: float, p_b: float, share: float = 0.05, margin: float = MARGIN) -> Bars:
-    return Bars(log(1 / ALPHA) / information(rate, p_c, p_b, share, margin))
+def bars(rate: float, p_c: float, p_b: float, *, alpha: float = ALPHA, share: float = 0.05) -> Bars:
+    return Bars(log(1 / alpha) / information(rate, p_c, p_b, share, MARGIN))
 
 
 def information(rate: float, p_c: float, p_b: float, share: float, margin: float) -> float:

@@ -34,7 +34,7 @@ class Sizes:
 
 
 FULL = Sizes(null=20_000, bad=2000, article=10_000, histories=200, kayenta=300)
-QUICK = Sizes(null=1000, bad=500, article=500, histories=40, kayenta=20)
+QUICK = Sizes(null=1000, bad=400, article=400, histories=40, kayenta=20)
 
 
 @dataclass(frozen=True)

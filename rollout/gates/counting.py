@@ -5,6 +5,7 @@ errors. What their counts prove is judged by sequential tests (`rollout/judge/ev
 budget for the whole rollout, so looking at every scrape costs nothing.
 """
 
+import re
 from datetime import timedelta
 from typing import Annotated, Literal, Self
 
@@ -67,11 +68,21 @@ class CountingGate(AnyGate):
         default="auto",
         description="how many events usually come at once; auto: estimated from stable's own past before the start",
     )
-    weight: float = Field(default=1, gt=0, le=1000, description="share of the false-alarm budget, relative to others")
+    weight: float = Field(
+        default=1, ge=0.01, le=1000, description="share of the false-alarm budget, relative to others"
+    )
     min_requests: int = Field(
         default=50, ge=1, description="candidate requests without which a bake does not end undecided"
     )
     require: Literal["proof"] | None = Field(default=None, description="proof: a bake does not end undecided")
+
+    @model_validator(mode="after")
+    def _versions_are_ours(self) -> Self:
+        for written in (self.trials, self.events):
+            if re.search(rf"(?:^|,)\s*{self.versions.label}\s*[=!]", selector(written)[1]):
+                msg = f"{written} names a {self.versions.label} itself; leave it out, both versions are counted"
+                raise ValueError(msg)
+        return self
 
     @model_validator(mode="after")
     def _proof_beyond_margin(self) -> Self:
@@ -115,6 +126,11 @@ class CountingGate(AnyGate):
         return "up"
 
     @property
+    def waits(self) -> timedelta:
+        """How long after a change of weight counts say nothing."""
+        return timedelta()
+
+    @property
     def floor(self) -> float | None:
         """Share of events below which the candidate is never blamed, 0 to 1; None: there is no such share."""
         return None
@@ -132,7 +148,7 @@ class ErrorRatioGate(CountingGate):
     requests: Selector = Field(description="counter of all requests")
     errors: Selector = Field(description="counter of the failed ones among them")
     ignore_below: float = Field(
-        default=0.001, ge=0, lt=1, description="a share of errors that is never blamed, whatever stable has"
+        default=0.001, ge=0, le=0.4, description="a share of errors that is never blamed, whatever stable has"
     )
 
     @property
@@ -162,7 +178,9 @@ class LatencyGate(CountingGate):
     kind: Literal["latency"] = "latency"
     histogram: Selector = Field(description="the histogram, without _bucket: http_request_duration_seconds{…}")
     slower_than: Duration = Field(description="a boundary of the histogram's buckets")
-    ignore_below: float = Field(default=0.001, ge=0, lt=1, description="a share of slow requests that is never blamed")
+    ignore_below: float = Field(
+        default=0.001, ge=0, le=0.4, description="a share of slow requests that is never blamed"
+    )
     warm_up: Duration = Field(default=timedelta(0), description="not judged for so long after each change of weight")
 
     @property
@@ -185,6 +203,11 @@ class LatencyGate(CountingGate):
     def native(self) -> str:
         """Selector of the histogram itself, both versions, where it is a native one."""
         return self.of_versions(self.histogram)
+
+    @property
+    def waits(self) -> timedelta:
+        """See `CountingGate.waits`."""
+        return self.warm_up
 
     @property
     def noun(self) -> str:
@@ -223,6 +246,11 @@ class ProportionGate(CountingGate):
     def bad(self) -> Literal["up", "down"]:
         """See `CountingGate.bad`."""
         return self.bad_
+
+    @property
+    def waits(self) -> timedelta:
+        """See `CountingGate.waits`."""
+        return self.matures_in
 
     @property
     def noun(self) -> str:

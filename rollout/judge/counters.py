@@ -7,7 +7,8 @@ one catch-up after a crash) gives the same batches and the same state, bit for b
 
 - Samples at or before `since` are the baseline. A series first seen later was born later and counts in full; that is
   how the first error of a series that did not exist is seen. Only when nothing at all was seen before (nobody scraped)
-  can a birth not be told from a late look: then the first minute of samples is the baseline.
+  can a birth not be told from a late look: then the first minute of samples is the baseline. And a pod that begins with
+  more than both sides have ever counted was not born but found late: its first sample is its baseline.
 - Samples are folded in up to the watermark, the time until which every live pod has told everything: all its trials,
   and all its events unless these lag 1.5 scrapes behind (its error series went with a restart). Two queries that
   straddle a scrape thus do no harm; events that still come without their trials wait for them: always x ≤ n.
@@ -31,6 +32,7 @@ __all__ = ["LOOK_BACK_MS", "MOST_SERIES", "Counters", "Pod", "Series", "begin", 
 
 LOOK_BACK_MS = 300_000
 MINUTE_MS = 60_000
+PLAUSIBLE = 1000  # trials of a pod that was just born
 FORGOTTEN_MS = 3_600_000  # only where there is no room: a pod that was silent for so long does not come back
 MOST_SERIES = 2000
 
@@ -49,6 +51,7 @@ class Counters:
             counts as one scrape.
         newest: side → time of the newest sample of its trials, folded in or not, Unix milliseconds; 0 for none ever.
         rest: increments of the batch that is not complete.
+        counted: trials of both sides since the start.
         pods: side and identifying labels → pod.
     """
 
@@ -60,6 +63,7 @@ class Counters:
     observed_ms: int = 0
     newest: dict[Side, int] = field(default_factory=lambda: {"candidate": 0, "stable": 0})
     rest: Tally = Tally()
+    counted: int = 0
     pods: dict[str, Pod] = field(default_factory=dict)
 
     @property
@@ -119,7 +123,7 @@ class _Folding:
         self.batches: list[Batch] = []
         self._asked_after = before.watermark_ms
         self._since, self._at, self._closed = before.since_ms, before.at_ms, before.closed_ms
-        self._scrape, self._observed = before.scrape_ms, before.observed_ms
+        self._scrape, self._observed, self._counted = before.scrape_ms, before.observed_ms, before.counted
         self._rest, self._newest = list(before.rest), dict(before.newest)
         self._pods = {name: pod._replace(values=dict(pod.values)) for name, pod in before.pods.items()}
         self._series = sum([len(pod.values) for pod in self._pods.values()])
@@ -162,6 +166,7 @@ class _Folding:
             observed_ms=self._observed,
             newest=self._newest,
             rest=Tally(*self._rest),
+            counted=self._counted,
             pods=self._pods,
         )
 
@@ -177,8 +182,9 @@ class _Folding:
         elif not self._pods and at > self._since:
             self._since = at + MINUTE_MS
         self._report(at)
+        late = self._seen_late(at)
         for series, value in self._samples[at]:
-            self._count(series, value, counts=at > self._since)
+            self._count(series, value, counts=at > self._since and series.pod not in late)
         passed = at - max(self._at, self._since)
         if passed > 0 and at - min(self._seen.values()) <= limit:
             self._observed += self._scrape if passed > limit else passed
@@ -195,6 +201,16 @@ class _Folding:
             self._pods[name] = pod
             self._seen[side] = max(self._seen[side], pod.alive_ms)
 
+    def _seen_late(self, at: int) -> set[str]:
+        """Pods whose counters cannot have begun since the start: more in one scrape than both sides ever counted."""
+        begun: dict[str, int] = {}
+        for series, value in self._samples[at]:
+            before = self._pods[series.pod].values.get(series.key)
+            if series.kind != "events" and (before is None or value[0] < before[0]):
+                begun[series.pod] = begun.get(series.pod, 0) + value[0]
+        most = max(PLAUSIBLE, self._counted)
+        return {pod for pod, trials in begun.items() if trials > most}
+
     def _count(self, series: Scraped, value: tuple[int, ...], *, counts: bool) -> None:
         """Add a sample's increments, or only keep it as the baseline."""
         values = self._pods[series.pod].values
@@ -203,6 +219,7 @@ class _Folding:
         if counts:
             first = 0 if series.side == "candidate" else 2
             self._rest[first] += n
+            self._counted += n
             self._rest[first + 1] += x
         if before is None:
             self._series += 1

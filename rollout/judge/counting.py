@@ -8,7 +8,7 @@ person can repeat in a meeting. What is never said: "healthy" for want of data, 
 from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
-from rollout.gates import CountingGate, LatencyGate, ProportionGate
+from rollout.gates import CountingGate, ProportionGate
 from rollout.judge import counters, evidence, split
 from rollout.judge.counters import Counters, Series
 from rollout.judge.evidence import BETA, Evidence, Tally, Test
@@ -29,7 +29,8 @@ class Question(NamedTuple):
         arrived_ms: when the stage's percent was proven, Unix milliseconds.
         poll_ms: distance of polls, milliseconds.
         counting: whether the bake clock runs.
-        share: share of requests sent to the candidate, 0 to 1.
+        share: share of requests sent to the candidate, 0 to 1; None where counts cannot be held against it: users are
+            sticky, or the route is known not to be where it was left.
         forced: whether visitors can choose the candidate by a header.
         undecided: what policy does at the bake's end without a decision.
     """
@@ -40,7 +41,7 @@ class Question(NamedTuple):
     arrived_ms: int
     poll_ms: int
     counting: bool = True
-    share: float = 0.05
+    share: float | None = 0.05
     forced: bool = True
     undecided: Literal["advance", "extend", "hold"] = "advance"
 
@@ -58,11 +59,7 @@ def ripe_ms(question: Question) -> int:
     A conversion belongs to a session of `matures_in` ago, so for so long after a change of weight the two sides' shares
     of conversions are not yet the shares of their sessions. Caches of a fresh candidate are cold for `warm_up`.
     """
-    match question.gate:
-        case ProportionGate(matures_in=wait) | LatencyGate(warm_up=wait):
-            return question.arrived_ms + round(wait.total_seconds() * 1000)
-        case _:
-            return question.arrived_ms
+    return question.arrived_ms + round(question.gate.waits.total_seconds() * 1000)
 
 
 def entered(question: Question, state: GateState) -> GateState:
@@ -96,9 +93,9 @@ def fold(question: Question, state: GateState, seen: Counted, now_ms: int) -> Ga
     for batch in batches:
         known = evidence.update(question.test, known, batch)
         proven = proven or (known if _enough(question, known) else None)
-        if not silent and not isinstance(question.gate, ProportionGate):
+        if question.share is not None and not silent and not isinstance(question.gate, ProportionGate):
             traffic = split.update(
-                traffic, batch, stage=question.test.stage, share=question.share, forced=question.forced
+                traffic, batch, since_ms=question.arrived_ms, share=question.share, forced=question.forced
             )
     answer = _breach(question, proven) if proven else _answer(question, after, known, traffic, now_ms)
     return state.model_copy(
@@ -143,7 +140,7 @@ def _answer(question: Question, after: Counters, known: Evidence, traffic: Split
     if silent and now_ms - ripe > patience_ms:
         return _Answer(Verdict.NO_DATA, f"no samples of {' and '.join(silent)} for {text_seconds(patience_ms)}")
     # Who is not scraped may well count; only who is, and stays at zero, gets no traffic.
-    if not silent and traffic.stage == question.test.stage and (lost := split.black_hole(traffic, question.share)):
+    if not silent and (lost := _lost(question, traffic)):
         return _Answer(Verdict.BREACHED, lost)
     here = known.here if known.stage == question.test.stage else Tally()
     counts = _counts(question, here)
@@ -167,6 +164,12 @@ def _patience_ms(question: Question, after: Counters) -> int:
 def _silent(question: Question, after: Counters, now_ms: int) -> list[str]:
     """Sides whose newest sample is old."""
     return [side for side in _SIDES if after.newest[side] < now_ms - _patience_ms(question, after)]
+
+
+def _lost(question: Question, traffic: Split) -> str | None:
+    if question.share is None or traffic.since_ms != question.arrived_ms:
+        return None
+    return split.black_hole(traffic, question.share)
 
 
 def _breach(question: Question, known: Evidence) -> _Answer:

@@ -142,7 +142,7 @@ class Counts:
     def _lost(self, rung: Rung) -> str | None:
         if isinstance(self.terms.gate, ProportionGate):
             return None
-        return black_hole(Split(stage=rung.number, missed=self._unmet), rung.percent / 100)
+        return black_hole(Split(since_ms=rung.number, missed=self._unmet), rung.percent / 100)
 
     @property
     def excludes_above(self) -> float | None:

@@ -26,10 +26,10 @@ FIRST, LATER = 0.5, 0.01  # of the mass
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """What one stage's counts say about its traffic; begun anew at every stage.
+    """What counts say about the traffic since it was last moved; begun anew with every move.
 
     Attributes:
-        stage: number of the stage; -1 before the first batch.
+        since_ms: when the traffic was last moved, Unix milliseconds; -1 before the first batch.
         less: against "the candidate gets at least 1/1.25 of its share".
         more: against "it gets at most 1.25 of it".
         candidate: requests of the candidate.
@@ -37,7 +37,7 @@ class Split:
         missed: requests of stable since the candidate's last one.
     """
 
-    stage: int = -1
+    since_ms: int = -1
     less: Mixture = Mixture()
     more: Mixture = Mixture()
     candidate: int = 0
@@ -45,18 +45,18 @@ class Split:
     missed: int = 0
 
 
-def update(before: Split, batch: Batch, *, stage: int, share: float, forced: bool) -> Split:
-    """Fold one batch; the first one of a stage began before its percent was in force and is left out.
+def update(before: Split, batch: Batch, *, since_ms: int, share: float, forced: bool) -> Split:
+    """Fold one batch; the first one after a move began before it and is left out.
 
     Args:
         before: what is known.
         batch: counts of both sides.
-        stage: number of the stage.
+        since_ms: when the traffic was last moved, Unix milliseconds.
         share: share of requests sent to the candidate, 0 to 1.
         forced: whether visitors can choose the candidate by a header.
     """
-    if before.stage != stage:
-        return Split(stage=stage)
+    if before.since_ms != since_ms:
+        return Split(since_ms=since_ms)
     less, more = before.less, before.more
     requests = batch.n_c + batch.n_b
     if requests and 0 < share < 1:
@@ -68,7 +68,7 @@ def update(before: Split, batch: Batch, *, stage: int, share: float, forced: boo
             alternatives = tuple([most + (1 - most) * part for part in MORE])
             more = more.after(_mass(more), odds.above(requests, batch.n_c, most, alternatives), PHI, CAP)
     missed = 0 if batch.n_c else before.missed + batch.n_b
-    return Split(stage, less, more, before.candidate + batch.n_c, before.stable + batch.n_b, missed)
+    return Split(since_ms, less, more, before.candidate + batch.n_c, before.stable + batch.n_b, missed)
 
 
 def _mass(bets: Mixture) -> float:

@@ -57,6 +57,10 @@ class GateState(Told):
         """Whether a stage may be left with this answer."""
         return self.verdict is Verdict.HEALTHY or (self.verdict is Verdict.UNDECIDED and self.enough)
 
+    def forgiven(self) -> "GateState":
+        """After a person has looked at what it proved: it has proved nothing yet."""
+        return self.model_copy(update={"evidence": None}) if self.evidence else self
+
     def parked(self) -> "GateState | None":
         """What is kept of a gate while no stage watches it: evidence only; what happens meanwhile is not its affair."""
         if self.evidence is None:

@@ -2,17 +2,16 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
-np = pytest.importorskip("numpy", reason="the benchmark's extra is not installed")
-
-from benchmarks.judge import history, ours, rivals  # noqa: E402 - only where numpy is
-from benchmarks.judge.bounds import bars  # noqa: E402
-from benchmarks.judge.lab import gate, masses  # noqa: E402
-from benchmarks.judge.shares import Delays, Share  # noqa: E402
-from benchmarks.judge.world import Counts, Floats, Stage, World, simulate  # noqa: E402
-from rollout.judge.dispersion import dispersion  # noqa: E402
-from rollout.judge.information import bound  # noqa: E402
+from benchmarks.judge import history, ours, rivals
+from benchmarks.judge.bounds import bars
+from benchmarks.judge.lab import gate, masses
+from benchmarks.judge.shares import Delays, Share
+from benchmarks.judge.world import Counts, Floats, Stage, World, simulate
+from rollout.judge.dispersion import dispersion
+from rollout.judge.information import bound
 
 TWO = World(40, 0.02, stages=(Stage(0.05, 300), Stage(0.5, 300)))
 

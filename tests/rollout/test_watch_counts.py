@@ -207,7 +207,7 @@ def test_a_bake_does_not_end_early_on_a_single_poll_on_blindness_or_on_old_answe
 
 # ── Traffic that goes elsewhere ─────────────────────────────────────────────────────────────────
 
-WRONG = Split(stage=0, less=Mixture((0.0,), 0.0), more=Mixture((1e5,), 0.0), candidate=500, stable=500)
+WRONG = Split(since_ms=0, less=Mixture((0.0,), 0.0), more=Mixture((1e5,), 0.0), candidate=500, stable=500)
 
 
 def test_a_split_that_is_provably_another_is_for_people() -> None:
@@ -278,7 +278,10 @@ def test_a_metrics_server_without_samples_ends_in_no_data_and_nothing_else() -> 
 
 @pytest.mark.parametrize(
     ("scrape", "why", "reason"),
-    [((1, 0, 19, 0), "no-data", "no samples of candidate for 45s"), (HEALTHY, "no-data", "no samples of candidate for 45s")],
+    [
+        ((1, 0, 19, 0), "no-data", "no samples of candidate for 45s"),
+        (HEALTHY, "no-data", "no samples of candidate for 45s"),
+    ],
 )
 def test_a_candidate_that_disappears_from_the_metrics_is_never_let_through(
     scrape: Scrape, why: str, reason: str
@@ -346,7 +349,11 @@ def test_a_split_that_somebody_accepted_is_not_doubted_again_for_what_an_earlier
     """Until the new stage's first batch, `state.split` is the old one's; the sentence names the new percent."""
     tests = {"errors": Test(alpha=ALPHA, stage=1, start=0.1)}
     asked = order(
-        gates={"errors": errors()}, tests=tests, percent=50, states={"errors": counts(split=WRONG, observed_ms=0)}
+        gates={"errors": errors()},
+        tests=tests,
+        percent=50,
+        arrived_ms=NOW_MS,
+        states={"errors": counts(split=WRONG, observed_ms=0)},
     )
     assert end(asked, begin(asked)) is None
 

@@ -205,3 +205,39 @@ async def test_the_plan_says_what_each_bake_can_see(trials: Trials) -> None:
     assert "What this bake can see" in await trial.details()
     await trial.signal(names.ABORT)
     await trial.went_back(Phase.ABORTED)
+
+
+@story
+async def test_what_is_seen_while_people_are_asked_before_a_stage_counts_for_the_percent_that_is_there(
+    trials: Trials,
+) -> None:
+    asks = {"before": True, "within": "1h"}
+    trial, _ = _counting(trials, {"stages": [stage(5, "3s"), stage(50, "1h", approval=asks, early=True), stage(100)]})
+    await trial.start()
+    await trial.until_phase(Phase.AWAITING_APPROVAL)
+    await trial.until_looked(4)
+    await trial.update(names.HOLD)
+    held = await trial.until_phase(Phase.HELD)
+    evidence = held.progress.gates["errors"].evidence
+    assert evidence is not None
+    assert evidence.stage == 0, "the traffic is still at 5 %"
+    await trial.signal(names.ABORT)
+    await trial.went_back(Phase.ABORTED)
+
+
+@story
+async def test_a_held_gate_that_somebody_resumed_from_collects_its_evidence_anew(trials: Trials) -> None:
+    trial, shop = _counting(trials, LASTING, gates={"errors": {**ERRORS, "on_breach": "hold"}})
+    await trial.start()
+    await trial.until_baking()
+    shop.fails("canary", 0.3)
+    held = await trial.until_phase(Phase.HELD)
+    assert "× more than stable" in (held.reason or "")
+    shop.fails("canary", 0.005)
+    await trial.until_looked(4)
+    await trial.update(names.RESUME)
+    await trial.until_baking()
+    await trial.until_looked(4)
+    assert (await trial.status()).phase is Phase.BAKING
+    await trial.signal(names.ABORT)
+    await trial.went_back(Phase.ABORTED)

@@ -590,3 +590,25 @@ def test_a_poll_of_forty_pods_is_folded_in_two_milliseconds() -> None:
         fastest = min(fastest, time.perf_counter() - started)
     assert fastest < 0.01  # 1 ms on the author's machine; a shared one may be slower
     assert len(WRITTEN.dump_json(counters)) < 20_000
+
+
+def test_a_pod_that_is_found_late_is_not_taken_for_one_that_was_just_born() -> None:
+    """It has counted for weeks; a pod that is born during the rollout begins small and counts in full."""
+    versions = Versions()
+
+    def pod(name: str, points: list[tuple[int, float]]) -> Series:
+        return Series({"version": "stable", "job": "shop", "instance": name}, points)
+
+    known = pod("known", [(at * 15_000, 100.0 * at) for at in range(11)])
+    candidate = Series({"version": "canary", "job": "shop", "instance": "c"}, known.points)
+    found = pod("found", [(at * 15_000, 40_000_000 + 100.0 * at) for at in range(6, 11)])
+    born = pod("born", [(at * 15_000, 100.0 * (at - 5)) for at in range(6, 11)])
+    _, batches = fold(begin(15_000), versions, [known, candidate, found, born], [], good=False, until_ms=150_000)
+    assert sum(batch.n_b for batch in batches) == 900 + 400 + 500
+
+
+def test_a_sum_that_falls_because_a_pod_left_is_not_counted_anew() -> None:
+    """A recording rule without pods: what looks like a reset begins with more than was ever counted."""
+    series = Series({"version": "stable"}, [(0, 1e6), (15_000, 1e6 + 100), (30_000, 9e5), (45_000, 9e5 + 100)])
+    _, batches = fold(begin(0), Versions(), [series], [], good=False, until_ms=45_000)
+    assert sum(batch.n_b for batch in batches) == 200

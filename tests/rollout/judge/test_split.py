@@ -18,9 +18,9 @@ PATHS = 300
 
 def seen(*counts: tuple[int, int], share: float = 0.05, forced: bool = False, stage: int = 0) -> Split:
     """Trials of candidate and stable, scrape by scrape, after the first one of the stage."""
-    split = update(Split(), FIRST, stage=stage, share=share, forced=forced)
+    split = update(Split(), FIRST, since_ms=stage, share=share, forced=forced)
     for n_c, n_b in counts:
-        split = update(split, Batch(15_000, n_c, 0, n_b, 0), stage=stage, share=share, forced=forced)
+        split = update(split, Batch(15_000, n_c, 0, n_b, 0), since_ms=stage, share=share, forced=forced)
     return split
 
 
@@ -63,7 +63,7 @@ def test_without_a_split_there_is_no_black_hole(share: float) -> None:
 
 
 def test_the_first_batch_of_a_stage_began_before_its_percent_and_is_left_out() -> None:
-    first = update(Split(), Batch(15_000, 0, 0, 10**6, 0), stage=0, share=0.05, forced=False)
+    first = update(Split(), Batch(15_000, 0, 0, 10**6, 0), since_ms=0, share=0.05, forced=False)
     assert (first.candidate, first.stable) == (0, 0)
     assert black_hole(first, 0.05) is None
     assert unbalanced(first, 0.05) is None
@@ -73,8 +73,8 @@ def test_what_one_stage_proved_does_not_count_in_the_next() -> None:
     lost = seen(*[(0, 2000)] * 3)
     assert black_hole(lost, 0.05) is not None
     assert unbalanced(lost, 0.05) is not None
-    after = update(lost, Batch(15_000, 10, 0, 10**6, 0), stage=1, share=0.25, forced=False)
-    assert (after.stage, after.candidate, after.stable) == (1, 0, 0)
+    after = update(lost, Batch(15_000, 10, 0, 10**6, 0), since_ms=1, share=0.25, forced=False)
+    assert (after.since_ms, after.candidate, after.stable) == (1, 0, 0)
     assert unbalanced(after, 0.25) is None
 
 
@@ -104,7 +104,7 @@ def found(actual: float, share: float, *, forced: bool = False, requests: int = 
         split = seen(share=share, forced=forced)
         for n_c in (draw.binomial(requests // cluster, actual, scrapes) * cluster).tolist():
             batch = Batch(15_000, n_c, 0, requests - n_c, 0)
-            split = update(split, batch, stage=0, share=share, forced=forced)
+            split = update(split, batch, since_ms=0, share=share, forced=forced)
             if unbalanced(split, share):
                 doubted += 1
                 break
@@ -152,7 +152,7 @@ def test_no_split_is_doubted_from_both_sides(counts: list[tuple[int, int]], shar
     """And an empty scrape says nothing."""
     split = seen(*counts, share=share)
     assert min(split.less.value, split.more.value) < 1 / ALPHA
-    assert update(split, FIRST, stage=0, share=share, forced=False) == split
+    assert update(split, FIRST, since_ms=0, share=share, forced=False) == split
 
 
 # ── What turns wrong later ──────────────────────────────────────────────────────────────────────
