@@ -21,7 +21,7 @@ QUERY = (
     'sum(rate(http_requests_total{version="canary",status=~"5.."}[10s]))'
     ' / sum(rate(http_requests_total{version="canary"}[10s]))'
 )
-WITHIN_S = 30.0
+WITHIN_S = 60.0
 
 
 @dataclass
