@@ -6,24 +6,20 @@ will judge. Rates here only size things up; evidence is made of raw increments (
 
 import asyncio
 from datetime import timedelta
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
+from activities.countable import PAST, PODS, countable
 from activities.ports import Connections, MetricSource
-from rollout.durations import text
 from rollout.errors import MetricsUnavailable
-from rollout.gates import CountingGate, LatencyGate, ProportionGate
+from rollout.gates import CountingGate, ProportionGate
 from rollout.judge import dispersion
 from rollout.judge.detect import Traffic
 from rollout.judge.detectable import Detectable, detectable
 from rollout.judge.dispersion import BLOCK_S, Block, Dispersion
-from rollout.judge.labels import parsed
 from rollout.judging import test_of, watched_in
 from rollout.plan import Judged, stages
-from rollout.queries import labelled, metric_names
+from rollout.queries import labelled
 from rollout.spec import RolloutSpec
-
-PAST: Final = timedelta(hours=6)
-_PODS: Final = "job, instance, pod, namespace"
 
 
 class Learnt(NamedTuple):
@@ -48,56 +44,21 @@ async def learn(connections: Connections, spec: RolloutSpec, name: str, gate: Co
         Misconfigured: it refuses a selector.
     """
     source = connections.metrics(gate.connection)
-    if problem := await _unknown(source, gate):
-        return Learnt(problem=problem)
-    native = isinstance(gate, LatencyGate) and bool(await source.missing(metric_names(gate.trials)))
-    if problem := await _unfit(source, gate, now_ms, native=native):
-        return Learnt(problem=problem)
-    if native:
+    found = await countable(source, gate, now_ms)
+    if found.problems:
+        return Learnt(problem="; ".join(found.problems), notes=found.notes)
+    if found.native:
         learnt, traffic = dispersion.assumed("the past of native histograms is not read"), None
     else:
         learnt, traffic = await _past(source, gate, now_ms)
     judged = Judged(
         phi=learnt.phi,
         dispersion=learnt.source,
-        native=native,
+        native=found.native,
         sees=_sees(spec, name, gate, traffic, learnt.phi) if traffic else (),
     )
     quiet = () if traffic else ("stable has counted nothing yet, so nobody knows what the bakes can see",)
-    return Learnt(judged=judged, notes=quiet)
-
-
-async def _unknown(source: MetricSource, gate: CountingGate) -> str | None:
-    """A metric that the server has never heard of."""
-    names = {*metric_names(gate.trials), *metric_names(gate.events)}
-    missing = await source.missing(tuple(sorted(names)))
-    if missing and isinstance(gate, LatencyGate):  # a native histogram has neither _count nor _bucket
-        missing = await source.missing(metric_names(gate.native))
-    if not missing:
-        return None
-    return f"no series is named {', '.join(missing)}; a misspelt metric would never see anything"
-
-
-async def _unfit(source: MetricSource, gate: CountingGate, now_ms: int, *, native: bool) -> str | None:
-    """What keeps stable's series from being counted: the wrong label, or a limit inside a bucket."""
-    label = gate.versions.label
-    trials = gate.native if native and isinstance(gate, LatencyGate) else gate.trials
-    seen = await _values(source, label, trials, now_ms)
-    if gate.versions.stable not in seen:
-        values = ", ".join(sorted(value for value in seen if value)) or "none"
-        return f'no series of {trials} has {label}="{gate.versions.stable}"; its values are {values}'
-    if not isinstance(gate, LatencyGate) or native or await _values(source, "le", gate.events, now_ms):
-        return None
-    bounds = await _values(source, "le", labelled(gate.histogram, {}, "_bucket"), now_ms)
-    shown = ", ".join(sorted((bound for bound in bounds if bound), key=float)) or "none"
-    limit = text(gate.slower_than)
-    return f"slower_than: {limit} is no boundary of {gate.histogram}; its boundaries are {shown} seconds"
-
-
-async def _values(source: MetricSource, label: str, selector: str, now_ms: int) -> set[str]:
-    """Values of a label among the series that are there now."""
-    answers = await source.evaluate(f"count by ({label}) ({selector})", now_ms, now_ms, 1000)
-    return {parsed(key).get(label, "") for vector in answers.values() for key in vector}
+    return Learnt(judged=judged, notes=(*found.notes, *quiet))
 
 
 async def _past(source: MetricSource, gate: CountingGate, now_ms: int) -> tuple[Dispersion, Traffic | None]:
@@ -126,7 +87,9 @@ async def _blocks(source: MetricSource, gate: CountingGate, now_ms: int, span: t
     start_ms = end_ms - round(span / timedelta(milliseconds=1))
     trials, events = await asyncio.gather(
         *(
-            source.evaluate(f"sum by ({_PODS}) ({labelled(selector, {label: stable})})", start_ms, end_ms, step_ms)
+            source.evaluate(
+                f"sum by ({', '.join(PODS)}) ({labelled(selector, {label: stable})})", start_ms, end_ms, step_ms
+            )
             for selector in (gate.trials, gate.events)
         )
     )

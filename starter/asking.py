@@ -71,8 +71,6 @@ def settings() -> OnlyNamed:
 async def _ask(spec: RolloutSpec) -> dict[str, Learnt]:
     now_ms = time.time_ns() // 1_000_000
     async with connected(settings()) as connections:
-        return {
-            name: await learn(connections, spec, name, gate, now_ms)
-            for name, gate in spec.gates.items()
-            if isinstance(gate, CountingGate)
-        }
+        gates = {name: gate for name, gate in spec.gates.items() if isinstance(gate, CountingGate)}
+        told = await asyncio.gather(*(learn(connections, spec, name, gate, now_ms) for name, gate in gates.items()))
+        return dict(zip(gates, told, strict=True))

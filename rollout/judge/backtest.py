@@ -6,10 +6,12 @@ recording cannot tell is decided thus:
 - The dispersion φ is what the gate says itself, else the caller's, else estimated from stable's batches of the same run
   (`dispersion.neighbours`), before, beside and after what is judged: lines know no pods and no hours before the run.
 - A change of percent begins a stage; stages take the schedule's masses in the order in which they come.
-- At 0 % and at 100 % nothing is compared; counts are added up and prove nothing.
+- At 0 % and at 100 % nothing is compared; counts are added up, watched or not, and prove nothing.
 - A batch that began less than `matures_in` or `warm_up` after a change of percent is not judged, as in a rollout.
 - A run stops at its first breach, also of a gate that only holds. There is no mitigation and no person.
-- A gate that the spec watches at no percent of the run decides nothing about the run, unless it was heard.
+- A gate is judged at the percents where the spec watches it, and begins anew when it is watched again, as in a rollout;
+  its bets wait for them. At a percent that the spec does not have all gates are watched, before the start none is.
+- A gate that the spec watches at no percent of the run decides nothing about the run, unless it never has an answer.
 - Silence at the end is no health: a gate that should be watched and has heard nothing for `policy.no_data.hold`, or
   whose candidate counts nothing while stable does, ends with no-data.
 """
@@ -17,6 +19,7 @@ recording cannot tell is decided thus:
 from dataclasses import asdict, dataclass, replace
 from datetime import timedelta
 from functools import lru_cache
+from math import isnan
 from typing import Any, NamedTuple
 
 from rollout.durations import text
@@ -25,6 +28,7 @@ from rollout.judge.merge import Budget, alpha_of, budgets, caught, schedule, sha
 from rollout.judge.packed import Packed
 from rollout.judge.played import Answer, Counts, Rung, Terms, Values
 from rollout.judge.samples import Line, Replayable, replayable
+from rollout.judge.threshold import Vector
 from rollout.judge.verdict import Verdict
 from rollout.judging import schedule_of, watched_in
 from rollout.plan import stages
@@ -154,6 +158,10 @@ class Backtest:
         found = [stage.gates for stage in stages(self.spec) if stage.percent == percent]
         return frozenset(found[0] if found else self.spec.gates if percent else ())
 
+    def folded(self, percent: float) -> frozenset[str]:
+        """The gates whose lines are folded at a percent; counts also where there is nothing to compare."""
+        return self.watched(percent) | (frozenset() if 0 < percent < 100 else self.gates.counting.keys())
+
     def see(self, line: Line) -> None:
         """Take one line.
 
@@ -186,27 +194,43 @@ class _Run:
         self.rung = Rung(-1, -1.0, 0)
         self.at_ms = 0  # stays where the run stops
         self.breach: _Breach | None = None
+        self.folded: frozenset[str] = frozenset()  # at this percent
         self.asked: frozenset[str] = frozenset()  # at any percent until now
+        self.passed_over: dict[str, bool] = {}  # gate → whether it has ever had an answer where nobody asked
 
     def _replay(self) -> None:
         for line in self.lines:
             at_ms = line.at_ms
             if line.percent != self.rung.percent:
-                self.rung = Rung(self.rung.number + 1, line.percent, self.at_ms)
-                self.asked |= self.of.watched(line.percent)
+                self._climb(line.percent)
             self.breach, self.at_ms = self._fold(line, at_ms), at_ms
             if self.breach:
                 return
 
+    def _climb(self, percent: float) -> None:
+        self.rung = Rung(self.rung.number + 1, percent, self.at_ms)
+        folded = self.of.folded(percent)
+        for name in folded - self.folded:
+            if played := self.counts.get(name) or self.values.get(name):
+                played.watched_again(self.at_ms)
+        self.folded = folded
+        self.asked |= self.of.watched(percent)
+
     def _fold(self, line: Line, at_ms: int) -> _Breach | None:
         bad: list[tuple[str, str]] = []
         for name, vector in line.values.items():
+            if name not in self.folded:
+                self._pass_over(name, vector)
+                continue
             values = self.values[name]
             values.see(at_ms, vector)
             if values.state.verdict is Verdict.BREACHED:
                 bad.append((name, values.state.sentence))
         suspicious = False
         for name, tally in line.counts.items():
+            if name not in self.folded:
+                self.passed_over[name] = True
+                continue
             counts = self.counts[name]
             counts.see(at_ms, self.rung, tally)
             suspicious = suspicious or counts.evidence.value >= self.of.enough
@@ -219,14 +243,22 @@ class _Run:
         does = "would hold" if self._only_holds(gate) else "would roll back"
         return _Breach(gate, line.at, line.percent, f"{gate}: {sentence}; {does}")
 
+    def _pass_over(self, name: str, vector: Vector | None) -> None:
+        """Keep of a rule that is not watched only whether its query ever answers: one that never does is broken."""
+        if vector is not None:
+            answers = any(not isnan(value) for value in vector.values())
+            self.passed_over[name] = answers or self.passed_over.get(name, False)
+
     def _caught(self) -> tuple[str, str] | None:
         """The gate whose evidence, with that of all the others, is enough; no weighted mean exceeds its greatest."""
         found = caught({name: counts.evidence.value for name, counts in self.counts.items()}, self.of.budgets)
-        if found is None:
+        watched = [name for name in found.gates if name in self.folded] if found else []
+        if found is None or not watched:  # what is not watched now has said nothing new
             return None
-        counts = self.counts[found.gate]
-        others = f", with {' and '.join(found.others)}" if found.others else ""
-        return found.gate, f"{counts.counts(counts.evidence.total)}, evidence {found.evidence:.3g}{others}"
+        gate, rest = watched[0], [name for name in found.gates if name != watched[0]]
+        counts = self.counts[gate]
+        others = f", with {' and '.join(rest)}" if rest else ""
+        return gate, f"{counts.counts(counts.evidence.total)}, evidence {found.evidence:.3g}{others}"
 
     def _only_holds(self, gate: str) -> bool:
         return self.of.spec.gates[gate].on_breach == "hold"
@@ -239,16 +271,17 @@ class _Run:
         if self.breach:
             gate, at, percent, sentence = self.breach
             return Outcome(run, Verdict.BREACHED, gate, at, percent, sentence, gates)
-        asked = {name: each for name, each in gates.items() if name in self.asked or self._heard(name)}
+        asked = {name: each for name, each in gates.items() if name in self.asked or self._decides(name)}
         verdict = min((each.verdict for each in asked.values()), key=_WORST_FIRST.index, default=Verdict.NO_DATA)
         reasons = [f"{name}: {each.sentence}" for name, each in asked.items() if each.verdict is verdict]
         reason = "; ".join(reasons) or "the spec watches no gate here that can be replayed"
         return Outcome(run, verdict, None, self.lines.last, self.rung.percent, reason, gates)
 
-    def _heard(self, name: str) -> bool:
-        if name in self.counts:
-            return self.counts[name].heard_ms is not None
-        return self.values[name].state.watermark_ms >= 0
+    def _decides(self, name: str) -> bool:
+        """Whether a gate that the spec watches at no percent of the run has a say."""
+        if name in self.passed_over:
+            return not self.passed_over[name]
+        return name in self.counts and self.counts[name].heard_ms is not None
 
     def _gate(self, name: str) -> GateOutcome:
         played = self.counts.get(name) or self.values[name]
@@ -256,6 +289,9 @@ class _Run:
         answer = played.answer(self.rung, self.at_ms, self.of.patience_ms, watched=watched)
         if self.breach and self.breach.gate == name:
             answer = Answer(Verdict.BREACHED, self.breach.sentence)
+        elif name in self.passed_over and name not in self.asked:
+            why = "the spec watches it at no percent of this run"
+            answer = Answer(Verdict.NO_DATA, why if self.passed_over[name] else "the query answers nothing")
         if isinstance(played, Values):
             return GateOutcome(answer.verdict, None, None, None, None, answer.sentence)
         n_c, x_c, n_b, x_b = played.evidence.total

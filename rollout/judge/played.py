@@ -93,8 +93,12 @@ class Counts:
         self._unmet = 0  # trials of stable since the candidate's last one
         self._wait_ms = terms.wait_ms
 
+    def watched_again(self, at_ms: int) -> None:
+        """Nobody asked until now: that time spends no bets and belongs to no batch."""
+        self._before_ms = max(self._before_ms, at_ms)
+
     def see(self, at_ms: int, rung: Rung, tally: Tally) -> None:
-        """Fold one line's counts."""
+        """Fold one line's counts, of a rung in which the gate is watched or nothing is compared."""
         began_ms, self._before_ms = self._before_ms, at_ms
         if tally.n_c or tally.n_b:
             self.heard_ms = at_ms
@@ -168,6 +172,10 @@ class Values:
 
     def __init__(self, gate: ThresholdGate | CeilingGate) -> None:
         self.gate = gate
+        self.state = GateState(watermark_ms=-1)
+
+    def watched_again(self, _at_ms: int) -> None:
+        """Nobody asked until now: it must not answer for that time."""
         self.state = GateState(watermark_ms=-1)
 
     def see(self, at_ms: int, vector: Vector | None) -> None:

@@ -18,6 +18,7 @@ from rollout.queries import selector as taken_apart
 GONE: Vector = {}
 
 _AGGREGATED = re.compile(r"(?P<how>count|sum) by \((?P<by>[^)]*)\) \((?P<of>.*)\)")
+_LATELY = re.compile(r"last_over_time\((?P<of>.*)\[(?P<hours>\d+)h\]\)")
 _MATCHER = re.compile(r'\s*([a-zA-Z_]\w*)\s*(=~|!~|!=|=)\s*("(?:\\.|[^"\\])*")\s*(?:,|$)')
 
 
@@ -46,6 +47,14 @@ class FakeCounter:
         first = ((after_ms - self.phase_ms) // self.scrape_ms + 1) * self.scrape_ms + self.phase_ms
         every = [(at, self.value(at)) for at in range(first, until_ms + 1, self.scrape_ms)]
         return [(at, value) for at, value in every if value is not None]
+
+    def last(self, after_ms: int, until_ms: int) -> float | Native | None:
+        """The last sample with after < time ≤ until, found from the end."""
+        if not callable(self.value):
+            return next((value for _, value in reversed(self.points(after_ms, until_ms))), None)
+        newest = until_ms - (until_ms - self.phase_ms) % self.scrape_ms
+        values = (self.value(at) for at in range(newest, after_ms, -self.scrape_ms))
+        return next((value for value in values if value is not None), None)
 
     def selected_by(self, written: str) -> bool:
         """Whether a plain selector selects it.
@@ -177,13 +186,17 @@ class FakeMetrics:
         return [(labels, points) for labels, points in found if points]
 
     def _aggregated(self, how: str, by: Sequence[str], of: str, at_ms: int) -> Vector:
-        """`count by (…) (selector)` and `sum by (…) (selector)` of what is scraped."""
+        """`count by (…) (selector)` and `sum by (…) (selector)` of what is scraped, or was in the last hours."""
+        lately = _LATELY.fullmatch(of)
+        selector = lately["of"] if lately else of
         found: Vector = {}
         for counter in self.counters:
-            points = counter.points(at_ms - counter.scrape_ms, at_ms) if counter.selected_by(of) else []
-            if points and not isinstance(last := points[-1][1], Native):
+            if not counter.selected_by(selector):
+                continue
+            last = counter.last(at_ms - (int(lately["hours"]) * 3_600_000 if lately else counter.scrape_ms), at_ms)
+            if last is not None and (how == "count" or not isinstance(last, Native)):
                 key = text({label: counter.labels[label] for label in by if label in counter.labels})
-                found[key] = found.get(key, 0) + (1 if how == "count" else last)
+                found[key] = found.get(key, 0) + (1 if how == "count" or isinstance(last, Native) else last)
         return found
 
     def _at(self, moment_ms: int) -> Vector:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from rollout.judge.evidence import Batch, Evidence, update
 from rollout.judge.samples import BadLine
-from tests.rollout.given import LIGHT
+from tests.rollout.given import LIGHT, ladder
 from tests.rollout.judge.recordings import CONVERSION, ERRORS, RULE, counts, judged, one, replayed, traffic, value
 
 FIELDS = ["run", "verdict", "gate", "at", "percent", "reason", "gates"]
@@ -158,6 +158,41 @@ def test_a_change_of_percent_begins_the_wait_anew() -> None:
     ripe = list(traffic(0.05, 0.05, rate=300, gate="conversion", every=15))
     unripe = list(traffic(0.0, 0.05, rate=300, seconds=300, gate="conversion", every=15, percent=50, since=600))
     assert one(judged(conversion=gate), [*ripe, *unripe]).verdict != "breached"
+
+
+LATER = ladder(
+    {"percent": 5, "bake": "10m", "gates": ["errors"]},
+    {"percent": 25, "bake": "10m", "gates": ["hard-5xx"]},
+    {"percent": 50, "bake": "10m"},
+    {"percent": 100},
+)
+
+
+def test_a_rule_is_not_judged_where_the_spec_does_not_watch_it() -> None:
+    test = judged(errors=ERRORS, hard_5xx=RULE, stages=LATER)
+    early = [value(at, 0.2) for at in range(0, 600, 15)]
+    found = one(test, [{**line, "values": {"hard-5xx": 0.2}} for line in traffic(0.005, 0.005)])
+    assert (found.verdict, found.gate) == ("healthy", None)
+    assert found.gates["hard-5xx"].sentence == "the spec watches it at no percent of this run"
+    climbed = one(judged(errors=ERRORS, hard_5xx=RULE, stages=LATER), [*early, value(600, 0.2, percent=50)])
+    assert climbed.gates["hard-5xx"].verdict == "undecided", "its two minutes begin when it is watched"
+    elsewhere = one(judged(errors=ERRORS, hard_5xx=RULE, stages=LATER), [value(at, 0.2, 7) for at in range(0, 600, 15)])
+    assert (elsewhere.verdict, elsewhere.at) == ("breached", 120), "at a percent of nobody's all are watched"
+    before = one(judged(errors=ERRORS, hard_5xx=RULE, stages=LATER), [value(at, 0.2, 0) for at in range(0, 600, 15)])
+    assert before.verdict != "breached", "before the start none is"
+
+
+def test_counts_spend_no_bets_where_the_spec_does_not_watch_them() -> None:
+    first, last = list(traffic(0.005, 0.005)), list(traffic(0.05, 0.005, percent=50, since=1200))
+    unwatched = list(traffic(0.9, 0.005, percent=25, since=600))
+    beside = one(judged(errors=ERRORS, hard_5xx=RULE, stages=LATER), [*first, *unwatched, *last])
+    without = [{"at": line["at"], "percent": 25} for line in unwatched]
+    assert beside == one(judged(errors=ERRORS, hard_5xx=RULE, stages=LATER), [*first, *without, *last])
+    at_once = one(
+        judged(errors=ERRORS, hard_5xx=RULE, stages=LATER), [*first, *traffic(0.05, 0.005, percent=50, since=600)]
+    )
+    assert (beside.gate, beside.percent, beside.at) == ("errors", 50, at_once.at + 600)
+    assert beside.gates["errors"].evidence == at_once.gates["errors"].evidence
 
 
 # ── Runs and shapes ─────────────────────────────────────────────────────────────────────────────
