@@ -87,6 +87,7 @@ class World:
     async def missing(self, _names: tuple[str, ...]) -> tuple[str, ...]:
         return ()
 
+    # The rest of the ports: the benchmark's gates are rules, and nobody asks for these.
     def web(self, _connection: str) -> Never:
         raise NotImplementedError
 

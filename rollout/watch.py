@@ -155,13 +155,12 @@ def _merged(order: WatchHealth, watching: Watching) -> Watched | None:
     known = {name: state.evidence.value for name, state in watching.states.items() if state.evidence}
     values = {name: value for name, value in (order.parked | known).items() if name not in order.acknowledged}
     found = merge.caught(values, order.budgets)
-    watched = [name for name in found.gates if name in watching.states] if found else []
-    if found is None or not watched:  # what no stage watches now has said nothing new
+    led = found.led_by(watching.states) if found else None
+    if led is None:
         return None
-    first, others = watched[0], [name for name in found.gates if name != watched[0]]
-    also = f" together with {', '.join(others)}" if others else ""
-    reason = f"{watching.states[first].sentence}{also}; merged evidence {found.evidence:.0f}"
-    return Watched(why="breached", gate=first, reason=reason, watching=watching)
+    also = f" together with {', '.join(led.others)}" if led.others else ""
+    reason = f"{watching.states[led.gate].sentence}{also}; merged evidence {led.evidence:.0f}"
+    return Watched(why="breached", gate=led.gate, reason=reason, watching=watching)
 
 
 def _misrouted(order: WatchHealth, watching: Watching) -> Watched | None:

@@ -16,16 +16,15 @@ import time
 from collections.abc import Callable, Coroutine
 from concurrent.futures import Executor
 from functools import partial
-from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 import requests
 from prometheus_api_client.prometheus_connect import PrometheusConnect
-from pydantic import ConfigDict, Field, StringConstraints
 from urllib3 import Retry
 from urllib3.exceptions import HTTPError
 
 from activities import rules_answer
+from activities.endpoint import Endpoint
 from activities.query_answer import (
     Answer,
     NativeSeries,
@@ -37,7 +36,6 @@ from activities.query_answer import (
     series_of,
     vectors,
 )
-from rollout.base import Written
 from rollout.errors import MetricsUnavailable, Misconfigured
 from rollout.judge.alert import AlertRule
 from rollout.judge.counters import Series
@@ -50,29 +48,10 @@ _MOST_BYTES = 16 * 2**20
 _CONNECT_S = 2.0
 
 
-class PrometheusConnection(Written):
-    """Where a Prometheus is.
-
-    Attributes:
-        kind: always "prometheus".
-        url: base URL, in front of `/api/v1`; without user and password.
-        token_file: file with a bearer token, read for every request, so that it may rotate.
-        headers: more headers, such as `X-Scope-OrgID`.
-        ca_file: certificates to trust instead of the public ones, PEM.
-        timeout_s: for one request as a whole, seconds.
-    """
-
-    model_config = ConfigDict(hide_input_in_errors=True)
+class PrometheusConnection(Endpoint):
+    """Where a Prometheus is: the URL in front of `/api/v1`; more headers are such as `X-Scope-OrgID`."""
 
     kind: Literal["prometheus"] = "prometheus"
-    url: str = Field(pattern=r"^https?://[^@\s?#]+$")
-    token_file: Path | None = None
-    headers: dict[
-        Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9-]+$")],
-        Annotated[str, StringConstraints(pattern=r"^[!-~]([ -~]*[!-~])?$")],
-    ] = Field(default_factory=dict, repr=False)
-    ca_file: Path | None = None
-    timeout_s: float = Field(default=5, gt=0)
 
 
 def ticks(start_ms: int, end_ms: int, step_ms: int) -> list[range]:
@@ -166,17 +145,8 @@ class _Client(PrometheusConnect):
             raise MetricsUnavailable(f"{self.url}: the answer is not understood: {_reason(error)}") from error
 
     def _headers(self) -> dict[str, str]:
-        file = self._connection.token_file
-        if not file:
-            return self._connection.headers
-        try:
-            token = file.read_text(encoding="ascii").strip()
-        except (OSError, UnicodeDecodeError):
-            token = ""
-        if not token.isprintable() or not token or " " in token:
-            # Not chained and not quoted: whatever is in there may be a secret.
-            raise MetricsUnavailable(f"{file} cannot be read or holds no token") from None
-        return {**self._connection.headers, "Authorization": f"Bearer {token}"}
+        authorization = self._connection.authorization()
+        return self._connection.headers | ({"Authorization": authorization} if authorization else {})
 
 
 def _body(response: requests.Response, deadline: float) -> bytes:

@@ -16,13 +16,11 @@ import time
 import zlib
 from email.message import Message
 from http.cookiejar import CookieJar, DefaultCookiePolicy
-from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import httpx
-from pydantic import ConfigDict, Field, StringConstraints
 
-from rollout.base import Written
+from activities.endpoint import Endpoint
 from rollout.errors import MetricsUnavailable
 from rollout.judge.fetched import MOST_BYTES, Fetched, Request
 
@@ -32,29 +30,14 @@ _PACKED = {"gzip", "x-gzip", "deflate"}
 _SENT = re.compile(r"http11\.send_request_body\.complete")
 
 
-class HttpConnection(Written):
+class HttpConnection(Endpoint):
     """Where an HTTP service is: the way visitors come to it, or an API.
 
-    Attributes:
-        kind: always "http".
-        url: base URL, in front of the gates' paths; without user, password and query.
-        token_file: file with a bearer token, read for every request, so that it may rotate.
-        headers: more headers; they win over those of a spec.
-        ca_file: certificates to trust instead of the public ones, PEM.
-        timeout_s: for one request as a whole, seconds; more than the `slower_than` of the probes.
+    The URL is in front of the gates' paths, headers win over those of a spec, and the time for one request is more than
+    the `slower_than` of the probes.
     """
 
-    model_config = ConfigDict(hide_input_in_errors=True)
-
     kind: Literal["http"] = "http"
-    url: str = Field(pattern=r"^https?://[^@\s?#]+$")
-    token_file: Path | None = None
-    headers: dict[
-        Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9-]+$")],
-        Annotated[str, StringConstraints(pattern=r"^[!-~]([ -~]*[!-~])?$")],
-    ] = Field(default_factory=dict, repr=False)
-    ca_file: Path | None = None
-    timeout_s: float = Field(default=5, gt=0)
 
 
 def text(raw: bytes, encoding: str, content_type: str) -> tuple[str, bool]:
@@ -143,17 +126,8 @@ class HttpSource:
     def _headers(self, request: Request) -> httpx.Headers:
         headers = httpx.Headers(dict(request.headers))
         headers.update(self._connection.headers)
-        file = self._connection.token_file
-        if not file:
-            return headers
-        try:
-            token = file.read_text(encoding="ascii").strip()
-        except (OSError, UnicodeDecodeError):
-            token = ""
-        if not token.isprintable() or not token or " " in token:
-            # Not chained and not quoted: whatever is in there may be a secret.
-            raise MetricsUnavailable(f"{file} cannot be read or holds no token") from None
-        headers["Authorization"] = f"Bearer {token}"
+        if authorization := self._connection.authorization():
+            headers["Authorization"] = authorization
         return headers
 
 

@@ -1,5 +1,6 @@
 """What every gate has, whatever it asks."""
 
+from abc import abstractmethod
 from typing import Literal
 
 from pydantic import Field
@@ -17,9 +18,10 @@ class AnyGate(Written):
     connection: Name = Field(default="prometheus", description="name of the metrics server in the worker's settings")
 
     @property
+    @abstractmethod
     def limit(self) -> str:
         """What is bad, as a sentence's end: `above 0.05 for 2m`."""
-        raise NotImplementedError
+        ...
 
     @property
     def compares(self) -> bool:

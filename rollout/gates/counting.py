@@ -6,6 +6,7 @@ budget for the whole rollout, so looking at every scrape costs nothing.
 """
 
 import re
+from abc import abstractmethod
 from datetime import timedelta
 from typing import Annotated, Literal, Self
 
@@ -97,14 +98,16 @@ class CountingGate(AnyGate):
         return True
 
     @property
+    @abstractmethod
     def trials(self) -> str:
         """Selector of what is counted, both versions."""
-        raise NotImplementedError
+        ...
 
     @property
+    @abstractmethod
     def events(self) -> str:
         """Selector of the events among the trials; of the good ones if `counts_good`."""
-        raise NotImplementedError
+        ...
 
     def of_versions(self, written: str) -> str:
         """A selector narrowed to the two versions."""
@@ -116,9 +119,10 @@ class CountingGate(AnyGate):
         return False
 
     @property
+    @abstractmethod
     def noun(self) -> str:
         """What an event is called: `errors`."""
-        raise NotImplementedError
+        ...
 
     @property
     def bad(self) -> Literal["up", "down"]:

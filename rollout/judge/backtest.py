@@ -252,13 +252,12 @@ class _Run:
     def _caught(self) -> tuple[str, str] | None:
         """The gate whose evidence, with that of all the others, is enough; no weighted mean exceeds its greatest."""
         found = caught({name: counts.evidence.value for name, counts in self.counts.items()}, self.of.budgets)
-        watched = [name for name in found.gates if name in self.folded] if found else []
-        if found is None or not watched:  # what is not watched now has said nothing new
+        led = found.led_by(self.folded) if found else None
+        if led is None:
             return None
-        gate, rest = watched[0], [name for name in found.gates if name != watched[0]]
-        counts = self.counts[gate]
-        others = f", with {' and '.join(rest)}" if rest else ""
-        return gate, f"{counts.counts(counts.evidence.total)}, evidence {found.evidence:.3g}{others}"
+        counts = self.counts[led.gate]
+        others = f", with {' and '.join(led.others)}" if led.others else ""
+        return led.gate, f"{counts.counts(counts.evidence.total)}, evidence {led.evidence:.3g}{others}"
 
     def _only_holds(self, gate: str) -> bool:
         return self.of.spec.gates[gate].on_breach == "hold"

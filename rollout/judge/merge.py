@@ -10,7 +10,7 @@ at once, some spread over all of the bakes for what turns bad later. Masses add 
 evidence is carried from stage to stage, and α is spent once.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from math import fsum
 from typing import NamedTuple
 
@@ -63,6 +63,13 @@ class Caught(NamedTuple):
     def others(self) -> tuple[str, ...]:
         """The rest."""
         return self.gates[1:]
+
+    def led_by(self, watched: Collection[str]) -> "Caught | None":
+        """The same with a watched gate first; None without one: what is not watched now has said nothing new."""
+        first = next((name for name in self.gates if name in watched), None)
+        if first is None:
+            return None
+        return Caught((first, *(name for name in self.gates if name != first)), self.evidence)
 
 
 def schedule(bakes_ms: Sequence[int]) -> Schedule:
@@ -154,8 +161,9 @@ def caught(values: Mapping[str, float], of: Sequence[Budget]) -> Caught | None:
     """
     for budget in of:
         parts = {name: share * values[name] for name, share in sorted(budget.shares.items()) if name in values}
-        if parts and sum(parts.values()) >= 1 / budget.alpha:
+        total = merged(values, {name: budget.shares[name] for name in parts})
+        if parts and total >= 1 / budget.alpha:
             order = sorted(parts, key=lambda name: -parts[name])
             gates = tuple(name for name in order if parts[name] >= parts[order[0]] / 10)
-            return Caught(gates, sum(parts.values()))
+            return Caught(gates, total)
     return None

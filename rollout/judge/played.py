@@ -7,7 +7,7 @@ nobody but `backtest.py` holds them.
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from rollout.gates import CountingGate, LatencyGate, ProportionGate, ThresholdGate
+from rollout.gates import CountingGate, ProportionGate, ThresholdGate
 from rollout.gates.ceiling import CeilingGate
 from rollout.judge import threshold
 from rollout.judge.evidence import BETA, Batch, Evidence, Tally, Test, not_excluded, update
@@ -62,11 +62,7 @@ class Terms:
     @property
     def wait_ms(self) -> int:
         """For how long after a change of percent counts mean nothing, milliseconds."""
-        match self.gate:
-            case ProportionGate(matures_in=wait) | LatencyGate(warm_up=wait):
-                return round(wait.total_seconds() * 1000)
-            case _:
-                return 0
+        return round(self.gate.waits.total_seconds() * 1000)
 
     def test(self, number: int, start: float) -> Test:
         """The test of one rung."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from math import log, log1p
 
 from rollout.judge import odds
-from rollout.judge.evidence import Batch
+from rollout.judge.evidence import Batch, cap
 from rollout.judge.mixture import Mixture
 
 TOLERANCE = 1.25
@@ -20,7 +20,7 @@ ALPHA = 1e-4
 BLACK_HOLE = 1e-6
 LESS = (0.1, 0.4, 0.8)  # alternatives, as multiples of the tolerated share
 MORE = (0.05, 0.25, 0.6)  # as parts of the way from the tolerated share to 1
-CAP = 0.6 * log(1 / ALPHA)
+CAP = cap(ALPHA)
 FIRST, LATER = 0.5, 0.01  # of the mass
 
 
