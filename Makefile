@@ -12,7 +12,7 @@ help: ## show this
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: ## watch real rollouts succeed and be rolled back, on this machine
-	@$(SETUP) --only python envoy prometheus temporal
+	@$(SETUP) --only python envoy haproxy nginx prometheus temporal
 	@.venv/bin/sluice demo --scenario all $(ARGS)
 
 test: ## everything: style, contracts, types, and every test against the real parts
@@ -36,7 +36,7 @@ fmt: _python ## format, and fix what can be fixed
 	@.venv/bin/ruff format .
 
 bench: ## measure what the README claims
-	@$(SETUP) --only python envoy prometheus temporal
+	@$(SETUP) --only python envoy haproxy nginx prometheus temporal $(if $(findstring kubernetes,$(ARGS)),controlplane)
 	@$(PYTHON) -m benchmarks $(ARGS)
 
 docs: _python ## regenerate the pages that are made from the code

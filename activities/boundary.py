@@ -6,6 +6,7 @@ report but their being alive, so that a killed worker is noticed in seconds.
 """
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -16,7 +17,8 @@ from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput, 
 
 from rollout.errors import MetricsUnavailable, SluiceError, Temporary
 
-BEAT_SECONDS = 1.0
+# Each costs the server a transaction; two may be missing before it calls an activity dead (`workflows/steps.py`).
+BEAT_SECONDS = 2.0
 
 
 class Boundary(Interceptor):
@@ -48,17 +50,37 @@ def translated(error: SluiceError) -> ApplicationError:
     )
 
 
+class Beats:
+    """The heartbeats of one activity: one whenever there is news, and one whenever there was none for some seconds."""
+
+    def __init__(self, every_s: float, details: Callable[[], tuple[Any, ...]]) -> None:
+        """Take the distance and what to tell; the server counts from the activity's start, so nothing is sent yet."""
+        self._every_s, self._details = every_s, details
+        self._last_s = time.monotonic()
+
+    def now(self) -> None:
+        """Tell it now."""
+        self._last_s = time.monotonic()
+        activity.heartbeat(*self._details())
+
+    async def go_on(self) -> None:
+        """Never be silent for longer, until cancelled."""
+        while True:
+            silent_s = time.monotonic() - self._last_s
+            if silent_s >= self._every_s:
+                self.now()
+            else:
+                await asyncio.sleep(self._every_s - silent_s)
+
+
 @asynccontextmanager
-async def beating(every_s: float = BEAT_SECONDS, details: Callable[[], tuple[Any, ...]] = tuple) -> AsyncIterator[None]:
-    """Heartbeat while the body runs: at once, then every so many seconds, with the details of the moment."""
-    beats = asyncio.create_task(_beat(every_s, details))
+async def beating(
+    every_s: float = BEAT_SECONDS, details: Callable[[], tuple[Any, ...]] = tuple
+) -> AsyncIterator[Beats]:
+    """Heartbeat while the body runs, with the details of the moment; the body may beat more often."""
+    beats = Beats(every_s, details)
+    task = asyncio.create_task(beats.go_on())
     try:
-        yield
+        yield beats
     finally:
-        beats.cancel()
-
-
-async def _beat(every_s: float, details: Callable[[], tuple[Any, ...]]) -> None:
-    while True:
-        activity.heartbeat(*details())
-        await asyncio.sleep(every_s)
+        task.cancel()

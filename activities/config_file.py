@@ -6,19 +6,21 @@ starts without its file does not start.
 """
 
 import asyncio
+import errno
 import fcntl
 import json
 import os
 import stat
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from rollout.errors import Misconfigured, RouterUnreachable
+from rollout.errors import Misconfigured, NotPermitted, RouterUnreachable
 
 _LOCK_S = 5.0
 _POLL_S = 0.02
+_FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}
 
 
 class ConfigFile:
@@ -37,14 +39,15 @@ class ConfigFile:
 
         Raises:
             Misconfigured: there is no such file.
-            RouterUnreachable: it cannot be read.
+            NotPermitted: this worker may not read it.
+            RouterUnreachable: it cannot be read for another reason.
         """
         try:
             return await asyncio.to_thread(self.path.read_bytes)
         except FileNotFoundError as error:
             raise Misconfigured(f"{self} is missing; create it with all traffic on stable, then start again") from error
         except OSError as error:
-            raise RouterUnreachable(f"{self} cannot be read: {error.strerror}") from error
+            raise unusable(f"{self} cannot be read", error) from error
 
     def parsed(self, content: bytes) -> dict[str, Any]:
         """Content as a JSON object.
@@ -64,33 +67,17 @@ class ConfigFile:
         """Replace it by rename, keeping mode and owner; a reader sees the old or the new content, also after a crash.
 
         Raises:
-            RouterUnreachable: it cannot be written; the old content is in place.
+            NotPermitted: this worker may not write in the folder; the old content is in place.
+            RouterUnreachable: it cannot be written for another reason; the old content is in place.
         """
         try:
             await asyncio.to_thread(self._replace, content)
         except OSError as error:
-            raise RouterUnreachable(f"{self} cannot be replaced: {error.strerror}") from error
+            raise unusable(f"{self} cannot be replaced", error) from error
 
-    @asynccontextmanager
-    async def alone(self) -> AsyncIterator[None]:
-        """Hold off every other process and task that edits the file.
-
-        Raises:
-            RouterUnreachable: another one held it for five seconds, or the folder is not writable.
-        """
-        deadline = asyncio.get_running_loop().time() + _LOCK_S
-        try:
-            lock = os.open(f"{self}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-        except OSError as error:
-            raise RouterUnreachable(f"{self}.lock cannot be opened: {error.strerror}") from error
-        try:
-            while not _locked(lock):
-                if asyncio.get_running_loop().time() > deadline:
-                    raise RouterUnreachable(f"another process has been editing {self} for {_LOCK_S:g} s")
-                await asyncio.sleep(_POLL_S)
-            yield
-        finally:
-            os.close(lock)
+    def alone(self) -> AbstractAsyncContextManager[None]:
+        """Hold off every other process and task that edits the file; see the function of this name."""
+        return alone(self.path)
 
     def _replace(self, content: bytes) -> None:
         old = self.path.stat()
@@ -110,6 +97,42 @@ class ConfigFile:
             os.fsync(folder)
         finally:
             os.close(folder)
+
+
+@asynccontextmanager
+async def alone(path: Path) -> AsyncIterator[None]:
+    """Hold off every other process and task that edits a path: a file, or whatever else is replaced as a whole.
+
+    Raises:
+        NotPermitted: this worker may not write in the folder.
+        RouterUnreachable: another one held it for five seconds, or there is no such folder.
+    """
+    deadline = asyncio.get_running_loop().time() + _LOCK_S
+    try:
+        lock = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+    except OSError as error:
+        raise unusable(f"{path}.lock cannot be opened", error) from error
+    try:
+        while not _locked(lock):
+            if asyncio.get_running_loop().time() > deadline:
+                raise RouterUnreachable(f"another process has been editing {path} for {_LOCK_S:g} s")
+            await asyncio.sleep(_POLL_S)
+        yield
+    finally:
+        os.close(lock)
+
+
+def unusable(what: str, error: OSError) -> NotPermitted | RouterUnreachable:
+    """The error to raise when the system refuses a path: trying again helps only if it is no matter of permission.
+
+    Args:
+        what: what failed, with the path; the system's own words are added.
+        error: what the system said.
+    """
+    said = f"{what}: {error.strerror}"
+    if error.errno in _FORBIDDEN:
+        return NotPermitted(f"{said}; let this worker read and write there (owner, mode or a read-only mount)")
+    return RouterUnreachable(said)
 
 
 def _locked(lock: int) -> bool:

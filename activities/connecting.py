@@ -16,14 +16,26 @@ import httpx
 from pydantic import Field
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict, TomlConfigSettingsSource
 
+from activities.finishing import all_finished
+from activities.flags import FlagConnection, flag_for
 from activities.metrics import MetricsConnection, WebConnection, source_for, web_for
 from activities.metrics.web import HttpSource
-from activities.ports import MetricSource, Router, WebSource
+from activities.ports import FlagService, MetricSource, Router, WebSource, Workloads
 from activities.routers import RouterConnection, router_for
+from activities.shared import Shared
+from activities.workload import workload_for
 from rollout.errors import Misconfigured
-from rollout.routes import Route
+from rollout.mitigations import Flag
+from rollout.routes import FlagRoute, Route
+from rollout.workloads import Workload
 
-Connection = Annotated[RouterConnection | MetricsConnection | WebConnection, Field(discriminator="kind")]
+Connection = Annotated[
+    RouterConnection | FlagConnection | MetricsConnection | WebConnection, Field(discriminator="kind")
+]
+
+
+_LAST_WRITES_S = 20.0  # what writes under way get when the worker stops
+_ROUTER_CALLS = 16  # of blocking clients, at the same time
 
 
 class NamedSettings(BaseSettings):
@@ -55,21 +67,18 @@ def config_file() -> Path:
 class NamedConnections:
     """Turns the settings' names into adapters; each metrics server once, so that its connections are shared."""
 
-    def __init__(self, settings: NamedSettings, http: httpx.AsyncClient, threads: ThreadPoolExecutor) -> None:
+    def __init__(self, settings: NamedSettings, shared: Shared, threads: ThreadPoolExecutor) -> None:
         self._settings = settings
-        self._http = http
+        self._shared = shared
         self._threads = threads
         self._sources: dict[str, MetricSource] = {}
         self._webs: dict[str, HttpSource] = {}
 
     def router(self, route: Route) -> Router:
         """The adapter for a route."""
-        found = self._named(route.connection)
-        if found.kind != route.kind:
-            raise Misconfigured(
-                f"connection {route.connection!r} is of kind {found.kind}, the route wants {route.kind}"
-            )
-        return router_for(route, found, self._http)
+        if isinstance(route, FlagRoute):
+            return self.flag(route)
+        return router_for(route, self._named(route.connection), self._shared)
 
     def metrics(self, connection: str) -> MetricSource:
         """The metrics server of that name."""
@@ -89,6 +98,14 @@ class NamedConnections:
             self._webs[connection] = web_for(found)
         return self._webs[connection]
 
+    def workload(self, workload: Workload) -> Workloads:
+        """The adapter for a workload."""
+        return workload_for(workload, self._named(workload.connection), self._shared)
+
+    def flag(self, flag: Flag) -> FlagService:
+        """The adapter for a flag."""
+        return flag_for(flag, self._named(flag.connection), self._shared)
+
     def people(self, group: str) -> tuple[str, ...]:
         """Members of a group."""
         if group not in self._settings.people:
@@ -99,6 +116,7 @@ class NamedConnections:
         """Close what was opened."""
         for web in self._webs.values():
             await web.close()
+        await self._shared.aclose()
 
     def _named(self, name: str) -> Connection:
         if name not in self._settings.connections:
@@ -121,12 +139,14 @@ async def connected(settings: NamedSettings, queries: int = 8) -> AsyncIterator[
         settings: names and addresses.
         queries: metric queries in flight.
     """
-    with ThreadPoolExecutor(queries, "query") as threads:
+    # Two pools: however many queries hang, the way back has threads.
+    with ThreadPoolExecutor(queries, "query") as threads, ThreadPoolExecutor(_ROUTER_CALLS, "router") as hands:
         async with httpx.AsyncClient(trust_env=False) as http:
-            connections = NamedConnections(settings, http, threads)
+            connections = NamedConnections(settings, Shared(http, hands), threads)
             try:
                 yield connections
             finally:
+                await all_finished(_LAST_WRITES_S)
                 await connections.close()
 
 

@@ -9,8 +9,9 @@ from typing import Annotated
 
 from pydantic import ConfigDict, Field, StringConstraints
 
+from activities.secret_file import secret
 from rollout.base import Written
-from rollout.errors import MetricsUnavailable
+from rollout.errors import MetricsUnavailable, RouterUnreachable
 
 
 class Endpoint(Written):
@@ -44,10 +45,6 @@ class Endpoint(Written):
         if not self.token_file:
             return None
         try:
-            token = self.token_file.read_text(encoding="ascii").strip()
-        except (OSError, UnicodeDecodeError):
-            token = ""
-        if not token.isprintable() or not token or " " in token:
-            # Not chained and not quoted: whatever is in there may be a secret.
-            raise MetricsUnavailable(f"{self.token_file} cannot be read or holds no token") from None
-        return f"Bearer {token}"
+            return f"Bearer {secret(self.token_file, 'token')}"
+        except RouterUnreachable as error:
+            raise MetricsUnavailable(str(error)) from None

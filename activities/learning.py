@@ -125,7 +125,8 @@ def _sees(spec: RolloutSpec, name: str, gate: CountingGate, traffic: Traffic, ph
             gate,
             test_of(spec, planned, name, index, phi),
             traffic,
-            (planned[index].percent, planned[index].bake),
+            # While pods are replaced, old and new share the traffic: half and half on average.
+            (50 if planned[index].rolls else planned[index].percent, planned[index].bake),
         )
         for index in watched_in(planned, name)
     )

@@ -13,13 +13,16 @@ from temporalio import activity
 
 from activities import asking
 from activities.boundary import beating
-from activities.ports import Connections
+from activities.ports import Connections, RouteState
 from rollout import names, watch
 from rollout.base import percent_text
 from rollout.errors import SluiceError
 from rollout.judge.verdict import GateState
 from rollout.messages import Watched, WatchHealth, Watching
 from rollout.routes import Route
+
+_BEAT_S = 3.0  # at least; polls are beats, too
+_AGAIN_S = 0.5  # when nothing is missing but a route's proof
 
 
 class WatchingActivities:
@@ -36,13 +39,16 @@ class WatchingActivities:
             "sluice_poll_lateness", "how late health polls are: late polls see breaches late"
         )
         try:
-            while True:
-                watching, drift = await self._poll(order, watching)
-                activity.heartbeat(watching)
-                lateness.record(timedelta(milliseconds=watching.late_ms))
-                if ended := watch.conclude(order, watching, drift, _now_ms()):
-                    return ended
-                await asyncio.sleep(_until_next(order))
+            # Neither the pause between two polls nor a slow answer is a dead worker.
+            async with beating(min(_BEAT_S, order.poll.total_seconds()), lambda: (watching,)) as beats:
+                while True:
+                    watching, drift = await self._poll(order, watching)
+                    beats.now()
+                    lateness.record(timedelta(milliseconds=watching.late_ms))
+                    if ended := watch.conclude(order, watching, drift, _now_ms()):
+                        return ended
+                    left_s = _until_next(order)
+                    await asyncio.sleep(min(left_s, _AGAIN_S) if watch.ripe(order, watching) else left_s)
         except asyncio.CancelledError:
             details = activity.cancellation_details()
             if details is None or not (details.cancel_requested or details.not_found):
@@ -51,15 +57,13 @@ class WatchingActivities:
 
     async def _poll(self, order: WatchHealth, before: Watching) -> tuple[Watching, str | None]:
         now_ms = _now_ms()
-        errors: dict[str, str] = {}
+        order, errors = watch.sided(order, before.sides)
         dead: set[str] = set()
-        async with beating(order.poll.total_seconds(), lambda: (before,)):  # a slow answer is not a dead worker
-            states, drifts = await asyncio.gather(
-                asyncio.gather(
-                    *(self._gate(order, name, state, now_ms, errors) for name, state in before.states.items())
-                ),
-                asyncio.gather(*(self._look(order, route, errors, dead) for route in order.routes)),
-            )
+        states, looks = await asyncio.gather(
+            asyncio.gather(*(self._gate(order, name, state, now_ms, errors) for name, state in before.states.items())),
+            asyncio.gather(*(self._look(order, route, errors, dead) for route in order.routes)),
+        )
+        drifts, seen = [drift for drift, _ in looks], [state for _, state in looks if state is not None]
         after = before.model_copy(
             update={
                 "states": dict(states),
@@ -68,6 +72,9 @@ class WatchingActivities:
                 "observed_ms": before.observed_ms
                 + min(now_ms - max(before.watermark_ms, order.since_ms), 2 * watch.poll_ms(order)),
                 "dead": {place: before.dead.get(place, now_ms) for place in sorted(dead)},
+                "moving": _moving(seen, before.moving if len(seen) < len(order.routes) else None),
+                "failed": next((state.failed for state in seen if state.failed), None),
+                "sides": before.sides | {str(pool): told for state in seen for pool, told in state.sides.items()},
                 "late_ms": max(0, now_ms - before.watermark_ms - watch.poll_ms(order)),
             }
         )
@@ -78,31 +85,52 @@ class WatchingActivities:
         self, order: WatchHealth, name: str, state: GateState, now_ms: int, errors: dict[str, str]
     ) -> tuple[str, GateState]:
         """Ask a gate and fold what it says; an error leaves its state untouched."""
+        if name in errors:
+            return name, state
         try:
             return name, await asking.asked(self._connections, order, name, state, now_ms)
         except SluiceError as error:
             errors[name] = str(error)
             return name, state
 
-    async def _look(self, order: WatchHealth, route: Route, errors: dict[str, str], dead: set[str]) -> str | None:
-        """Compare a route with what was proven; a sentence if it drifted."""
+    async def _look(
+        self, order: WatchHealth, route: Route, errors: dict[str, str], dead: set[str]
+    ) -> tuple[str | None, RouteState | None]:
+        """Compare a route with what was proven: a sentence if it drifted, and what it is."""
         try:
             state = await self._connections.router(route).read()
         except SluiceError as error:
             errors[str(route)] = str(error)
-            return None
+            return None, None
+        return self._compared(order, route, state, errors, dead), state
+
+    def _compared(
+        self, order: WatchHealth, route: Route, state: RouteState, errors: dict[str, str], dead: set[str]
+    ) -> str | None:
         if state.percent != order.percent:
-            return f"{route} is at {percent_text(state.percent)}, we left it at {percent_text(order.percent)}"
+            told = f"{route} is at {percent_text(state.percent)}, we left it at {percent_text(order.percent)}"
+            return f"{told}: {state.problem}" if state.problem else told  # who it was, where the router knows that
         if order.owner is not None and (state.owner, state.epoch) != (order.owner, order.epoch):
             return f"{route} no longer carries our mark (epoch {order.epoch}) but epoch {state.epoch} of {state.owner}"
-        if state.in_force != order.percent:
-            errors[str(route)] = state.problem or f"it does not prove {percent_text(order.percent)}"
-        elif order.percent and state.healthy.get("candidate") == 0:
+        if route.in_place and state.problem and state.in_force is None:
+            return state.problem  # paused, resumed or edited by somebody else: the percent does not tell
+        if state.failed or (state.moving and order.rolling):
+            return None  # it will never be there, or is on its way by itself
+        dies = order.percent > 0 and state.healthy.get("candidate") == 0
+        if state.in_force != order.percent and not (dies and route.in_place):
+            errors[str(route)] = state.problem or state.moving or f"it does not prove {percent_text(order.percent)}"
+        elif dies:
             # The dead count no errors: a gate that looks back for minutes would call them healthy.
             errors[str(route)] = "the candidate pool has no healthy member"
-            if state.healthy.get("stable"):
+            if state.healthy.get("stable") or route.in_place:
                 dead.add(str(route))
         return None
+
+
+def _moving(seen: list[RouteState], otherwise: str | None) -> str | None:
+    """What moves by itself or is not in force; what was said before where a route cannot be read."""
+    words = [state.moving or state.problem or "not in force" for state in seen if state.in_force is None]
+    return "; ".join(words) or otherwise
 
 
 def _resumed() -> Watching | None:

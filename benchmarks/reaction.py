@@ -30,7 +30,9 @@ import worker
 from activities.ports import MetricSource, Router, RouteState, Write
 from rollout import names
 from rollout.judge.threshold import Vector
+from rollout.mitigations import Flag
 from rollout.routes import Route
+from rollout.workloads import Workload
 from testbed.temporal import TemporalServer
 from workflows.converter import DATA_CONVERTER
 
@@ -71,7 +73,7 @@ class World:
         self.places: dict[str, Place] = {}
 
     def router(self, route: Route) -> Router:
-        return self.places[route.service]
+        return self.places[route.place]
 
     def metrics(self, _connection: str) -> MetricSource:
         return self
@@ -89,6 +91,12 @@ class World:
 
     # The rest of the ports: the benchmark's gates are rules, and nobody asks for these.
     def web(self, _connection: str) -> Never:
+        raise NotImplementedError
+
+    def workload(self, _workload: Workload) -> Never:
+        raise NotImplementedError
+
+    def flag(self, _flag: Flag) -> Never:
         raise NotImplementedError
 
     async def samples(self, _selector: str, _after_ms: int, _until_ms: int) -> Never:

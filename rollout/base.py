@@ -4,9 +4,9 @@
 ignores them, because a newer worker may have added some while a rollout runs; such models are only ever extended.
 """
 
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, StringConstraints
 
 
 class Written(BaseModel):
@@ -19,6 +19,25 @@ class Told(BaseModel):
     """A message or a state: frozen, unknown fields ignored."""
 
     model_config = ConfigDict(extra="ignore", frozen=True, populate_by_name=True)
+
+
+def by_kind(*known: str, default: str | None = None) -> Discriminator:
+    """How a union's members are told apart: by the field `kind`.
+
+    Args:
+        known: every kind, as a sentence lists them.
+        default: what has no kind is of this one; None: that is a mistake.
+    """
+
+    def kind(written: Any) -> str | None:  # noqa: ANN401 - raw input, or a member
+        found = written.get("kind", default) if isinstance(written, dict) else getattr(written, "kind", default)
+        return None if found is None else str(found)
+
+    return Discriminator(
+        kind,
+        custom_error_type="unknown_kind",
+        custom_error_message=f"unknown kind; known are {', '.join(known)}",
+    )
 
 
 def _on_the_grid(percent: float) -> float:

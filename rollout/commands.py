@@ -6,9 +6,10 @@ Precedence: abort and reject beat everything, hold beats advance and approve, an
 from datetime import datetime
 
 from rollout import names
+from rollout.happened import Approved, Phase
 from rollout.messages import Command
 from rollout.plan import Plan, PlannedStage
-from rollout.progress import Approved, Phase, Progress
+from rollout.progress import Progress
 from rollout.spec import RolloutSpec
 
 
@@ -73,6 +74,8 @@ def _no_advance(plan: Plan | None, progress: Progress, command: Command) -> str 
         return f"it is held ({progress.held.reason}); resume it first"
     if plan is None or progress.phase is not Phase.BAKING:
         return f"there is no bake to end, it is {progress.phase}"
+    if progress.moving is not None:
+        return f"there is no bake to end, it is on its way: {progress.moving}"
     title = plan.stages[progress.stage].title
     if command.stage not in {None, title}:
         return f"it bakes at stage {title!r}, not {command.stage!r}"

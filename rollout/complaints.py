@@ -27,14 +27,26 @@ def complaints(error: ValidationError) -> tuple[str, ...]:
 
 def mistakes(error: ValidationError) -> list[ErrorDetails]:
     """Pydantic's findings without its echoes: a list whose only item is wrong is not too short as well."""
-    found = [mistake | {"loc": _as_written(mistake["loc"])} for mistake in error.errors()]
+    found = [_about_the_kind(mistake | {"loc": _as_written(mistake["loc"])}) for mistake in error.errors()]
     places = [mistake["loc"] for mistake in found]
     return [mistake for mistake in found if mistake["type"] != "too_short" or not _is_echo(mistake["loc"], places)]
 
 
 def _as_written(loc: Place) -> Place:
-    """Without pydantic's note which member of the union of gates it tried."""
-    return (*loc[:2], *loc[3:]) if loc[:1] == ("gates",) and len(loc) > 2 else loc
+    """Without pydantic's note which member of a union it tried."""
+    note = {"gates": 2, "routes": 2, "strategy": 1}.get(str(loc[0]), len(loc)) if loc else 0
+    return (*loc[:note], *loc[note + 1 :])
+
+
+def _about_the_kind(mistake: ErrorDetails) -> ErrorDetails:
+    """An unknown kind is a mistake of the field `kind`, not of everything around it."""
+    whole = mistake["input"]
+    if mistake["type"] != "unknown_kind" or not isinstance(whole, dict):
+        return mistake
+    about = mistake | {"loc": (*mistake["loc"], "kind"), "input": whole.get("kind")}
+    if "kind" not in whole:
+        about["type"] = "missing"
+    return about
 
 
 def _is_echo(loc: Place, places: list[Place]) -> bool:
@@ -47,7 +59,7 @@ def complaint(loc: Place, message: str, kind: str, got: object) -> str:
     if kind == "extra_forbidden":
         return f"{where}: unknown field; remove it or mend its spelling"
     if kind == "missing":
-        return f"{where}: is missing"
+        return f"{where}: is missing{message[message.index(';') :] if ';' in message else ''}"
     shown = text(got) if isinstance(got, timedelta) else repr(got)
     telling = kind != "value_error" or isinstance(got, str | float | int)  # our own sentences name what they are about
     tail = f" (got {shown})" if len(shown) <= 60 and telling else ""

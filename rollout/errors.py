@@ -3,6 +3,7 @@
     SluiceError
     ├── Temporary          worth trying again by itself, after `retry_after`
     │   ├── RouterUnreachable   the router's admin interface does not answer
+    │   │   └── Throttled           it answers that it was asked too often
     │   ├── NotReady            the pool that should carry the traffic cannot yet
     │   ├── NotProven           written, but the router does not (yet) show it in force
     │   └── NotRestored         the way back is not proven yet
@@ -10,6 +11,7 @@
     │   ├── BadInput            the workflow's input is not a rollout
     │   ├── Refused             preflight found a reason not to start; nothing was written
     │   ├── Misconfigured       a name, query or file is wrong
+    │   ├── NotPermitted        the worker's credentials may not do this
     │   ├── Drifted             the route is not what we last proved
     │   ├── RouteOwned          another rollout owns the route
     │   ├── Superseded          a newer write of the same route exists (late attempt fenced off)
@@ -45,6 +47,12 @@ class RouterUnreachable(Temporary):
     """The router's admin interface does not answer."""
 
 
+class Throttled(RouterUnreachable):
+    """The router's API was asked too often; it will answer later."""
+
+    retry_after = timedelta(seconds=5)
+
+
 class NotReady(Temporary):
     """The pool that should carry the traffic cannot do so yet."""
 
@@ -75,6 +83,10 @@ class Misconfigured(Permanent):
     """A name, a query or a file is wrong."""
 
 
+class NotPermitted(Permanent):
+    """The worker's credentials may not do this; the message names the permission that is missing."""
+
+
 class Drifted(Permanent):
     """The route is not what we last proved."""
 
@@ -88,7 +100,7 @@ class Superseded(Permanent):
 
 
 class RouteRejected(Permanent):
-    """The router refused the configuration; the previous one is back in place."""
+    """The router refused the configuration; the previous one is back in place, except on the way back, which stays."""
 
 
 class MetricsUnavailable(SluiceError):

@@ -16,6 +16,7 @@ PLAN_ROLLOUT: Final = "plan_rollout"
 SHIFT_TRAFFIC: Final = "shift_traffic"
 WATCH_HEALTH: Final = "watch_health"
 RESTORE_TRAFFIC: Final = "restore_traffic"
+APPLY_MITIGATION: Final = "apply_mitigation"
 DRAIN_POOL: Final = "drain_pool"
 
 # Commands: each one is an update and a signal of the same name.
@@ -49,6 +50,10 @@ SEARCH_ATTRIBUTES: Final = {
 
 # Failure types of a closed run (the class names of `rollout.errors`).
 FAILURES: Final = ("RolledBack", "Aborted", "Rejected", "Expired", "Refused", "BadInput")
+
+
+OWNER = r"[A-Za-z0-9][A-Za-z0-9._:/@-]{0,199}"
+"""What a workflow ID must look like: routers keep it as their owner's mark, in configurations and tags."""
 
 
 def workflow_id(environment: str, service: str) -> str:

@@ -8,23 +8,24 @@ from datetime import timedelta
 
 from pydantic import Field
 
-from rollout.base import Percent, Told
+from rollout.base import Percent, Told, percent_text
 from rollout.durations import Duration
 from rollout.errors import Refused
 from rollout.judge.detectable import Detectable
 from rollout.spec import RolloutSpec
-from rollout.strategies import Approval
+from rollout.strategies import Approval, FlagStrategy
 
 
 class PlannedStage(Told):
     """One rung, nothing left to default."""
 
     title: str
-    percent: Percent = Field(gt=0)
+    percent: Percent
     bake: Duration
     gates: tuple[str, ...]
     approval: Approval | None = None
     early: bool = False
+    rolls: bool = Field(default=False, description="pods are replaced; it ends when all are, whatever its bake says")
 
 
 class RouteFact(Told):
@@ -77,6 +78,7 @@ class Plan(Told):
 
     stages: tuple[PlannedStage, ...]
     epoch: int = Field(description="highest fence found on the routes; ours start above it")
+    start: Percent = Field(default=0, description="where the routes were; the way back leads there")
     people: dict[str, tuple[str, ...]] = Field(default_factory=dict)
     started_by: str | None = None
     notes: tuple[str, ...] = ()
@@ -98,6 +100,7 @@ def stages(spec: RolloutSpec) -> tuple[PlannedStage, ...]:
             gates=tuple(spec.gates_of(stage)),
             approval=stage.approval,
             early=stage.early,
+            rolls=spec.replaces(stage),
         )
         for stage in spec.strategy.stages
     )
@@ -119,7 +122,10 @@ def plan(spec: RolloutSpec, facts: Facts, *, owner: str) -> Plan:
     Raises:
         Refused: with every reason, one a line.
     """
-    reasons = [*facts.problems, *(reason for fact in facts.routes if (reason := _objection(fact, owner)))]
+    began = start(spec, facts)
+    reasons = [*facts.problems, *(reason for fact in facts.routes if (reason := _objection(fact, owner, began)))]
+    if began >= spec.strategy.stages[0].percent > 0:
+        reasons.append(f"the flag is at {percent_text(began)} already: begin the stages above that")
     if shortest(stages(spec)) >= spec.policy.max_duration:
         reasons.append("policy.max_duration is not longer than the bakes together: the rollout could never finish")
     if spec.approvals.four_eyes and facts.started_by is None:
@@ -130,6 +136,7 @@ def plan(spec: RolloutSpec, facts: Facts, *, owner: str) -> Plan:
     return Plan(
         stages=stages(spec),
         epoch=max((fact.epoch for fact in facts.routes), default=0),
+        start=start(spec, facts),
         people=facts.people,
         started_by=facts.started_by,
         notes=facts.notes,
@@ -156,17 +163,31 @@ def _nobody(stage: PlannedStage, spec: RolloutSpec, facts: Facts) -> str | None:
     return None
 
 
-def _objection(fact: RouteFact, owner: str) -> str | None:
+def start(spec: RolloutSpec, facts: Facts) -> float:
+    """Where a rollout begins: at 0 %, except for flags, whose share of users may be anywhere; then all at the same."""
+    if not isinstance(spec.strategy, FlagStrategy):
+        return 0
+    return max((fact.percent or 0 for fact in facts.routes), default=0)
+
+
+def _objection(fact: RouteFact, owner: str, began: float) -> str | None:
     if fact.problem:
         return f"{fact.route}: {fact.problem}"
     if fact.owner is not None and fact.owner != owner:
         return f"{fact.route} is held by {fact.owner}; wait for its end or abort it"
     if fact.percent is None:
         return f"{fact.route} could not be read"
-    if fact.percent:
+    if began and fact.owner == owner:
+        return (
+            f"{fact.route} is at {fact.percent:g} %, left by a rollout that was terminated: nobody knows where it was "
+            "before; bring it back first, and take its mark off"
+        )
+    if fact.percent != began and began:
+        return f"{fact.route} is at {fact.percent:g} %, another at {began:g} %: bring them to the same"
+    if fact.percent != began:
         left_by = " (left by a rollout that was terminated?)" if fact.owner else ""
         return (
             f"{fact.route} already sends {fact.percent:g} % to the candidate{left_by}; "
-            "bring it to 0 % or swap the pools' names"
+            "bring it to 0 % or swap the pools' names (`active_color`)"
         )
     return None

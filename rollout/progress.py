@@ -5,13 +5,14 @@ is in `story.py`.
 """
 
 from datetime import datetime, timedelta
-from enum import StrEnum
 from typing import Literal, Self
 
 from pydantic import Field
 
+from rollout import mitigating
 from rollout.base import Told
-from rollout.judge.verdict import GateState
+from rollout.happened import Approved, Breach, Held, Mitigated, Phase, StageRecord, Stop
+from rollout.judge.verdict import GateState, Verdict
 from rollout.messages import TrafficRestored, TrafficShifted, Watched
 from rollout.plan import Plan, PlannedStage
 from rollout.spec import RolloutSpec
@@ -21,69 +22,6 @@ MOST_NOTES = 10
 MOST_REASSERTIONS = 3
 MOST_BLIND_REPORTS = 10
 _NEW_STAGE = {"observed_ms": 0, "bets": None}  # blocks of an earlier percent say little about this one
-
-
-class Phase(StrEnum):
-    """Where in its life a rollout is: the search attribute `RolloutPhase`."""
-
-    PREFLIGHT = "Preflight"
-    SHIFTING = "Shifting"
-    BAKING = "Baking"
-    AWAITING_APPROVAL = "AwaitingApproval"
-    HELD = "Held"
-    FINALIZING = "Finalizing"
-    PROMOTED = "Promoted"
-    ROLLING_BACK = "RollingBack"
-    STUCK = "Stuck"
-    ROLLED_BACK = "RolledBack"
-    ABORTED = "Aborted"
-    REJECTED = "Rejected"
-    EXPIRED = "Expired"
-    REFUSED = "Refused"
-
-
-class Stop(Told):
-    """Why the traffic goes back; the first one wins and nothing may raise a percent after it."""
-
-    outcome: Literal[Phase.ROLLED_BACK, Phase.ABORTED, Phase.REJECTED, Phase.EXPIRED]
-    reason: str
-    gate: str | None = None
-    by: str | None = None
-    at: datetime
-
-
-class Held(Told):
-    """Why nothing moves for now.
-
-    Attributes:
-        acknowledged: what led here (gate names, "drift", "no-data"); it does not end the standing watch again.
-    """
-
-    reason: str
-    by: str | None = None
-    since: datetime
-    acknowledged: tuple[str, ...] = ()
-
-
-class Approved(Told):
-    """Somebody's yes."""
-
-    by: str | None = None
-    comment: str | None = None
-    at: datetime
-
-
-class StageRecord(Told):
-    """What happened at a stage."""
-
-    title: str
-    percent: float
-    arrived_at: datetime | None = None
-    left_at: datetime | None = None
-    baked: timedelta = timedelta()
-    ended_early_by: str | None = None
-    proven: bool = Field(default=False, description="the bake ended early: every gate had proven health")
-    gates: dict[str, str] = Field(default_factory=dict, description="last sentence of each gate")
 
 
 class Progress(Told):
@@ -104,6 +42,13 @@ class Progress(Told):
         advanced_by: who ended the stage's bake by hand ("" if they did not say), None if nobody.
         reassert: the next shift may overwrite drift.
         unseen: gates and routes that the last watch could not see at its end.
+        moving: what a router that moves traffic by itself is still doing, in words; None if nothing moves.
+        paused: whether such a router was told to stay where it is.
+        goes_on: why it could not be told; it moves on although the rollout is held.
+        breach: what a flag is turned off for now; None if nothing is.
+        mitigated: every flag that was turned off, or tried, oldest first.
+        uneven: what was once wrong with how an experiment's users fell to its sides.
+        start: where the routes were before the first write; the way back leads there.
     """
 
     phase: Phase = Phase.PREFLIGHT
@@ -129,6 +74,13 @@ class Progress(Told):
     reassertions: int = 0
     gates: dict[str, GateState] = Field(default_factory=dict)
     unseen: tuple[str, ...] = ()
+    moving: str | None = None
+    paused: bool = False
+    goes_on: str | None = None
+    breach: Breach | None = None
+    mitigated: tuple[Mitigated, ...] = ()
+    uneven: str | None = None
+    start: float = 0
     blind: str | None = None
     blind_reports: int = 0
     records: tuple[StageRecord, ...] = ()
@@ -157,7 +109,7 @@ class Progress(Told):
     def planned(self, plan: Plan) -> Self:
         """Preflight is over."""
         records = tuple(StageRecord(title=stage.title, percent=stage.percent) for stage in plan.stages)
-        return self.but(records=records, epoch=plan.epoch)
+        return self.but(records=records, epoch=plan.epoch, start=plan.start, percent=plan.start)
 
     def shifting(self, percent: float, epoch: int) -> Self:
         """A write is about to be sent."""
@@ -171,6 +123,9 @@ class Progress(Told):
             reassert=False,
             moved_at=now,
             percents_seen=_seen(self, shifted.percent),
+            moving=shifted.moving,
+            paused=shifted.paused,
+            goes_on=None,
         )
         record = self.records[self.stage]
         if shifted.percent != record.percent:  # an earlier stage's percent was put right
@@ -194,41 +149,45 @@ class Progress(Told):
         """People are being asked from now on."""
         return self.but(waiting_since=now)
 
-    def watching(self, phase: Phase, now: datetime) -> Self:
-        """A watch starts; what somebody has answered since the last one is begun anew."""
-        gates = {name: state.forgiven() if name in self.answered else state for name, state in self.gates.items()}
+    def watching(self, phase: Phase, now: datetime, *, totals: bool = False) -> Self:
+        """A watch starts; what somebody has answered since the last one is begun anew, maybe without its totals."""
+        gates = {name: state.forgiven(totals) if name in self.answered else state for name, state in self.gates.items()}
         return self.but(phase=phase, watching_since=now, gates=gates, answered=())
 
-    def watched(self, result: Watched, spec: RolloutSpec, now: datetime, *, counted: bool) -> Self:
+    def watched(self, result: Watched, spec: RolloutSpec, now: datetime, *, counted: bool) -> "Progress":
         """A watch ended: fold in what it saw, then what follows from the reason.
 
         A gate that it did not watch is forgotten: asked again in a later stage, it would answer for a time in which
         nobody wanted to know, and its silence since then would count as missing data. Evidence of counts is kept.
         """
         unseen = (*result.watching.unseen, *_outdated(result, spec.policy.poll, now))
-        gates = self.parked_without(result) | result.watching.states
-        seen = self.but(gates=gates, unseen=unseen, blind=self.blind if unseen else None)
-        if counted:
+        gates = self.parked_without(result) | mitigating.bakes_kept(self, result)
+        moving = result.watching.moving if self.moving is not None else None
+        seen = self.but(gates=gates, unseen=unseen, blind=self.blind if unseen else None, moving=moving)
+        if result.why == "arrived":
+            seen = seen.but(moved_at=now)
+        if self.breach is not None:
+            seen = seen.but(breach=mitigating.watched(self.breach, observed(result)))
+        elif counted:
             seen = seen.but(baked=max(self.baked, observed(result)))
         answers = {name: f"{state.verdict}: {state.sentence}" for name, state in result.watching.states.items()}
         seen = seen.recording(baked=seen.baked, gates=answers)
         return seen.concluded(result, spec, now)
 
-    def concluded(self, result: Watched, spec: RolloutSpec, now: datetime) -> Self:
+    def concluded(self, result: Watched, spec: RolloutSpec, now: datetime) -> "Progress":
         """What follows from the reason for which a watch ended."""
         match result.why:
-            case "baked" | "interrupted":
+            case "baked" | "interrupted" | "arrived":
                 return self
-            case "blind":
-                return self.but(blind=result.reason, blind_reports=self.blind_reports + 1)
-            case "sighted":
-                return self.but(blind=None)
-            case "breached":
-                return self.breached(result.gate, result.reason, spec, now)
+            case "blind" | "sighted":
+                lost = result.why == "blind"
+                return self.but(blind=result.reason if lost else None, blind_reports=self.blind_reports + lost)
+            case "breached" | "recovered" | "unclear":
+                return mitigating.concluded(self, result, spec, now)
             case "proven":
                 return self.but(proven=True).recording(proven=True)
             case "doubtful":
-                return self.hold(f"{result.gate}: {result.reason}", None, now, acknowledged=result.gate)
+                return self.doubted(result, now)
             case "no-data":
                 blind = self.but(blind=result.reason)
                 if spec.policy.no_data.then == "hold":
@@ -237,18 +196,16 @@ class Progress(Told):
             case "drifted":
                 return self.drifted(result.reason, spec, now)
 
+    def doubted(self, result: Watched, now: datetime) -> Self:
+        """Something that a person must look at; users who fall to the wrong sides are never forgotten again."""
+        reason = f"{result.gate}: {result.reason}"
+        uneven = result.reason if result.gate == "sample-ratio" else self.uneven
+        return self.but(uneven=uneven).noted(reason).hold(reason, None, now, acknowledged=result.gate)
+
     def parked_without(self, result: Watched) -> dict[str, GateState]:
         """What is kept of the gates that a watch did not watch."""
         others = {name: state.parked() for name, state in self.gates.items() if name not in result.watching.states}
         return {name: state for name, state in others.items() if state is not None}
-
-    def breached(self, gate: str | None, reason: str, spec: RolloutSpec, now: datetime) -> Self:
-        """A gate says that the candidate is bad, or (None) its pool is dead."""
-        if gate is None:
-            return self.stopped(Phase.ROLLED_BACK, reason, now)
-        if spec.gates[gate].on_breach == "hold":
-            return self.hold(f"gate {gate}: {reason}", None, now, acknowledged=gate)
-        return self.stopped(Phase.ROLLED_BACK, f"gate {gate}: {reason}", now, gate=gate)
 
     def drifted(self, reason: str, spec: RolloutSpec, now: datetime) -> Self:
         """A route is not what was proven: put it right a few times if policy says so, else hold; never adopt it."""
@@ -310,11 +267,14 @@ class Progress(Told):
 
     def restored(self, restored: TrafficRestored) -> Self:
         """Stable has all the traffic again, proven."""
-        return self.but(
-            percent=0,
+        told = self
+        for note in restored.left_off:
+            told = told.noted(note)
+        return told.but(
+            percent=restored.percent,
             reaching=None,
             overwrote=restored.overwrote,
-            percents_seen=_seen(self, 0),
+            percents_seen=_seen(self, restored.percent),
         )
 
     def ended(self, phase: Phase, now: datetime) -> Self:
@@ -326,11 +286,25 @@ class Progress(Told):
         unsure = tuple(f"gate {name}" for name in stage.gates if name not in self.gates or not self.gates[name].passes)
         return (*unsure, *(what for what in self.unseen if what not in unsure))
 
+    def unwatched(self, stage: PlannedStage) -> tuple[str, ...]:
+        """Gates that have seen nothing of the candidate while its pods came, and what could not be seen at the end."""
+        blind = [f"gate {name}" for name in stage.gates if not _has_seen(self.gates.get(name))]
+        return (*blind, *(what for what in self.unseen if what not in blind))
+
     def recording(self, **changes: object) -> Self:
         """The same with the present stage's record changed."""
         records = list(self.records)
         records[self.stage] = records[self.stage].model_copy(update=changes)
         return self.but(records=tuple(records))
+
+
+def _has_seen(state: GateState | None) -> bool:
+    """Whether a gate has had an answer, and one that counts a request of the candidate."""
+    if state is None:
+        return False
+    if state.evidence is not None:
+        return state.evidence.total.n_c > 0
+    return state.verdict is not Verdict.NO_DATA
 
 
 def observed(result: Watched) -> timedelta:
@@ -354,24 +328,3 @@ def _outdated(result: Watched, poll: timedelta, now: datetime) -> tuple[str, ...
 def _seen(progress: Progress, percent: float) -> tuple[float, ...]:
     seen = progress.percents_seen
     return seen if seen and seen[-1] == percent else (*seen, percent)
-
-
-class RolloutResult(Told):
-    """How a rollout ended; the workflow's result, or the details of its failure."""
-
-    outcome: Phase
-    service: str
-    environment: str
-    candidate: str
-    stable: str
-    percent: float = Field(description="percent of traffic on the candidate at the end, proven")
-    reason: str = ""
-    gate: str | None = None
-    by: str | None = None
-    stage: str | None = Field(default=None, description="stage at which it ended")
-    started_at: datetime
-    ended_at: datetime
-    percents_seen: tuple[float, ...] = Field(default=(), description="every percent proven, in order")
-    stages: tuple[StageRecord, ...] = ()
-    overwrote: tuple[str, ...] = Field(default=(), description="foreign route values that the way back replaced")
-    notes: tuple[str, ...] = ()

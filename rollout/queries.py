@@ -1,20 +1,24 @@
 """What can be read off a PromQL text without a PromQL parser.
 
-Only three questions are asked: which series does it name (so that preflight can refuse a misspelt metric), how would it
-ask for stable instead of the candidate, and does it end in a comparison (so that an alerting expression copied word for
-word becomes a value and a threshold: the filter form answers "nothing" both when all is well and when nobody measures,
-and silence is not health). A full parser was rejected: the server parses the query anyway and its own error text is
-better than ours.
+Only four questions are asked: which series does it name (so that preflight can refuse a misspelt metric), how would it
+ask for stable instead of the candidate, how far does it look back, and does it end in a comparison (so that an alerting
+expression copied word for word becomes a value and a threshold: the filter form answers "nothing" both when all is well
+and when nobody measures, and silence is not health). A full parser was rejected: the server parses the query anyway and
+its own error text is better than ours.
 """
 
 import json
 import re
 from collections.abc import Iterable, Mapping
+from datetime import timedelta
 
 _STRING = re.compile(r"\"(?:\\.|[^\"\\])*\"|'(?:\\.|[^'\\])*'|`[^`]*`")
 _SERIES = re.compile(r"([a-zA-Z_:][a-zA-Z0-9_:]*)\s*(?=[{\[])")
 _GROUPING = re.compile(r"\b(?:by|without|on|ignoring|group_left|group_right)\s*\([^)]*\)")
 _COMMENT = re.compile(rf"({_STRING.pattern})|#[^\n]*")
+_RANGE = re.compile(r"\[\s*((?:\d+(?:ms|[smhdwy]))+)\s*[\]:]")
+_PART = re.compile(r"(\d+)(ms|[smhdwy])")
+_UNIT_MS = {"ms": 1, "s": 1000, "m": 60_000, "h": 3_600_000, "d": 86_400_000, "w": 604_800_000, "y": 31_536_000_000}
 _WORDS = {"and", "or", "unless", "by", "without", "on", "ignoring", "group_left", "group_right", "bool", "offset"}
 _SET_OPERATOR = re.compile(r"(?<![\w:])(?:and|or|unless)(?![\w:])", re.IGNORECASE)
 _BRACKETS = re.compile(r"\([^()]*\)|\[[^\[\]]*\]|\{[^{}]*\}")
@@ -30,6 +34,21 @@ def metric_names(query: str) -> tuple[str, ...]:
     """Names of the series that a query selects by `name{…}` or `name[…]`, sorted; bare names are not recognised."""
     bare = _GROUPING.sub(" ", _STRING.sub('""', _without_comments(query)))
     return tuple(sorted({name for name in _SERIES.findall(bare) if name.lower() not in _WORDS}))
+
+
+def longest_range(query: str) -> timedelta:
+    """How far a query looks back: the longest of its ranges (`[5m]`, of a subquery the outer part); 0 if none."""
+    ranges = _RANGE.findall(_STRING.sub('""', _without_comments(query)))
+    return max((_span(written) for written in ranges), default=timedelta())
+
+
+def looks_back(queries: Iterable[str]) -> timedelta:
+    """How far several queries look back: the longest range of them all; 0 if none."""
+    return max((longest_range(query) for query in queries), default=timedelta())
+
+
+def _span(written: str) -> timedelta:
+    return timedelta(milliseconds=sum(int(amount) * _UNIT_MS[unit] for amount, unit in _PART.findall(written)))
 
 
 def split_comparison(query: str) -> tuple[str, str, float] | None:

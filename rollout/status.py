@@ -5,8 +5,9 @@ from datetime import datetime, timedelta
 from pydantic import Field
 
 from rollout.base import Told
+from rollout.happened import Phase
 from rollout.plan import Plan
-from rollout.progress import Phase, Progress
+from rollout.progress import Progress
 from rollout.spec import RolloutSpec
 from rollout.story import details
 
@@ -34,7 +35,7 @@ class RolloutStatus(Told):
 def status(spec: RolloutSpec, plan: Plan | None, progress: Progress) -> RolloutStatus:
     """Make the answer."""
     stage = plan.stages[progress.stage] if plan else None
-    baking = stage is not None and progress.phase is Phase.BAKING and progress.watching_since is not None
+    baking = progress.phase is Phase.BAKING and progress.moving is None
     ends = (
         progress.watching_since + max(timedelta(), stage.bake - progress.baked)
         if baking and stage and progress.watching_since

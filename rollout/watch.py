@@ -8,15 +8,19 @@ expect the same state.
 from collections.abc import Mapping
 from datetime import timedelta
 
+from rollout import recovery
 from rollout.durations import text
-from rollout.gates import CeilingGate, CountingGate, KayentaGate
+from rollout.gates import CeilingGate, CountingGate, KayentaGate, by_pods, with_sides
 from rollout.judge import canary, ceiling, counting, merge, split, threshold
 from rollout.judge.bets import Bets
 from rollout.judge.counters import wanted_after
 from rollout.judge.counting import Counted, Question
+from rollout.judge.sample_ratio import SampleRatio, sample_ratio
 from rollout.judge.threshold import Tick, Vector, text_seconds
 from rollout.judge.verdict import GateState, Verdict
 from rollout.messages import Unseen, Watched, WatchHealth, Watching
+
+_POOLS = ("candidate", "stable")
 
 MOST_TICKS = 500
 MOST_AT_ONCE_MS = 600_000
@@ -29,7 +33,8 @@ def begin(order: WatchHealth) -> Watching:
     states = {name: order.states.get(name, fresh) for name in order.gates}
     for name in order.tests:
         states[name] = counting.entered(question(order, name), states[name])
-    return Watching(states=states, watermark_ms=order.since_ms, observed_ms=order.observed_ms)
+    moving = "it was not looked at yet" if order.rolling else None
+    return Watching(states=states, watermark_ms=order.since_ms, observed_ms=order.observed_ms, moving=moving)
 
 
 def question(order: WatchHealth, name: str) -> Question:
@@ -55,8 +60,23 @@ def canary_of(order: WatchHealth, gate: KayentaGate) -> canary.Question:
 
 
 def question_share(order: WatchHealth) -> float | None:
-    """The share of requests that counts are held against; None where users stick or the route has drifted."""
-    return None if order.sticky or "drift" in order.acknowledged else order.percent / 100
+    """The share of requests that counts are held against; None where users stick, or the route drifts or moves."""
+    return None if order.sticky or order.rolling or "drift" in order.acknowledged else order.percent / 100
+
+
+def sided(order: WatchHealth, sides: Mapping[str, str]) -> tuple[WatchHealth, dict[str, str]]:
+    """The order with the hashes of old and new pods in its gates, and for each gate that lacks them why.
+
+    Args:
+        order: the watch.
+        sides: pool → hash of its pods, as far as a router has told it.
+    """
+    waiting = [name for name, gate in order.gates.items() if by_pods(gate)]
+    if not waiting:
+        return order, {}
+    known = {name: with_sides(order.gates[name], sides) for name in waiting} if {*sides} >= {*_POOLS} else {}
+    lacking = dict.fromkeys(set(waiting) - set(known), "the hash of the new pods is not known yet")
+    return order.model_copy(update={"gates": order.gates | known}), lacking
 
 
 def wanted(state: GateState, now_ms: int) -> tuple[int, int] | None:
@@ -87,9 +107,15 @@ def fold_gate(order: WatchHealth, name: str, state: GateState, ticks: Mapping[in
     """
     for at_ms in sorted(ticks):
         state = _fold_tick(order, name, state, at_ms, ticks[at_ms])
-        if state.verdict is Verdict.BREACHED and name not in order.acknowledged:
+        if _ends(order, name, state):
             break
     return state
+
+
+def _ends(order: WatchHealth, name: str, state: GateState) -> bool:
+    """Whether a gate's answer ends the watch at once."""
+    bad = state.verdict is Verdict.BREACHED and name not in order.acknowledged
+    return bad and not recovery.waits(order, name)
 
 
 def _fold_tick(order: WatchHealth, name: str, state: GateState, at_ms: int, answer: Vector | Tick) -> GateState:
@@ -117,6 +143,9 @@ def unseen(order: WatchHealth, watching: Watching, errors: dict[str, str], now_m
     found: dict[str, Unseen] = {}
     for name, state in watching.states.items():
         what = f"gate {name}"
+        # Before the first new pod is there nothing can be told of it; how long that may take, its deadline says.
+        if order.rolling and (name not in errors or by_pods(order.gates[name])):
+            continue
         if name in errors:
             last_ms = now_ms if away else state.blind_since_ms or state.watermark_ms
             found[what] = Unseen(since_ms=_known_since(watching, what, last_ms), reason=errors[name])
@@ -134,20 +163,44 @@ def _known_since(watching: Watching, what: str, otherwise_ms: int) -> int:
 
 def conclude(order: WatchHealth, watching: Watching, drift: str | None, now_ms: int) -> Watched | None:
     """Whether a poll ends the watch: the worst news first."""
-    for name, state in watching.states.items():
-        if state.verdict is Verdict.BREACHED and name not in order.acknowledged:
-            return Watched(why="breached", gate=name, reason=state.sentence, watching=watching)
-    if news := _merged(order, watching) or _misrouted(order, watching):
+    if news := _breached(order, watching) or _misrouted(order, watching) or _died(order, watching, now_ms):
         return news
+    if watching.failed is not None:
+        return Watched(why="breached", reason=watching.failed, watching=watching)
+    if drift is not None and "drift" not in order.acknowledged:
+        return Watched(why="drifted", reason=drift, watching=watching)
+    if order.rolling and watching.moving is None and not _unread(order, watching):
+        return Watched(why="arrived", watching=watching)
+    if news := _blindness(order, watching, now_ms):
+        return news
+    if order.bake is None:
+        return None
+    if order.recovering:
+        return recovery.concluded(
+            order, watching, order.bake, lambda state: _behind(order, state, watching.watermark_ms)
+        )
+    return _end_of_bake(order, watching)
+
+
+def _breached(order: WatchHealth, watching: Watching) -> Watched | None:
+    """A gate's breach, or one that several gates prove together."""
+    for name, state in watching.states.items():
+        if _ends(order, name, state):
+            return Watched(why="breached", gate=name, reason=state.sentence, watching=watching)
+    return _merged(order, watching)
+
+
+def _died(order: WatchHealth, watching: Watching, now_ms: int) -> Watched | None:
     for place, since_ms in watching.dead.items():
         if now_ms - since_ms >= DEAD_POLLS * poll_ms(order):
             reason = f"{place}: no member of the candidate pool is healthy, for {text_seconds(now_ms - since_ms)}"
             return Watched(why="breached", reason=reason, watching=watching)
-    if drift is not None and "drift" not in order.acknowledged:
-        return Watched(why="drifted", reason=drift, watching=watching)
-    if news := _blindness(order, watching, now_ms):
-        return news
-    return _end_of_bake(order, watching) if order.bake is not None else None
+    return None
+
+
+def _unread(order: WatchHealth, watching: Watching) -> bool:
+    """Whether a route could not be read, so that nobody knows whether it has arrived."""
+    return any(str(route) in watching.unseen for route in order.routes)
 
 
 def _merged(order: WatchHealth, watching: Watching) -> Watched | None:
@@ -165,6 +218,8 @@ def _merged(order: WatchHealth, watching: Watching) -> Watched | None:
 
 def _misrouted(order: WatchHealth, watching: Watching) -> Watched | None:
     """A split that is provably not the commanded one: a person must look."""
+    if (fallen := _users(order, watching)) and fallen.wrong and "sample-ratio" not in order.acknowledged:
+        return Watched(why="doubtful", gate="sample-ratio", reason=fallen.sentence, watching=watching)
     if "split" in order.acknowledged or question_share(order) is None:
         return None
     for name in order.tests:
@@ -172,6 +227,13 @@ def _misrouted(order: WatchHealth, watching: Watching) -> Watched | None:
         if seen and seen.since_ms == order.arrived_ms and (reason := split.unbalanced(seen, order.percent / 100)):
             return Watched(why="doubtful", gate="split", reason=reason, watching=watching)
     return None
+
+
+def _users(order: WatchHealth, watching: Watching) -> SampleRatio | None:
+    """How an experiment's users fell to its two sides."""
+    state = watching.states.get(order.users) if order.users else None
+    total = state.evidence.total if state and state.evidence else None
+    return sample_ratio(total.n_c, total.n_b, order.percent / 100) if total else None
 
 
 def _blindness(order: WatchHealth, watching: Watching, now_ms: int) -> Watched | None:
@@ -188,10 +250,26 @@ def _blindness(order: WatchHealth, watching: Watching, now_ms: int) -> Watched |
     return None
 
 
+def ripe(order: WatchHealth, watching: Watching) -> bool:
+    """Whether a bake is over but for routes that cannot be seen or proven just now: worth looking again soon.
+
+    A worker that takes over watches a route for a moment before it believes it; a whole poll would lengthen the bake.
+    """
+    places = {str(route) for route in order.routes}
+    if order.bake is None or not watching.unseen or not {*watching.unseen} <= places:
+        return False
+    return _least_ms(watching) >= order.bake.total_seconds() * 1000
+
+
+def _least_ms(watching: Watching) -> float:
+    """How much of the bake every gate has seen, milliseconds."""
+    return min((state.observed_ms for state in watching.states.values()), default=watching.observed_ms)
+
+
 def _end_of_bake(order: WatchHealth, watching: Watching) -> Watched | None:
     wanted_ms = order.bake.total_seconds() * 1000 if order.bake else 0
     states = watching.states
-    least_ms = min((state.observed_ms for state in states.values()), default=watching.observed_ms)
+    least_ms = _least_ms(watching)
     behind = any(_behind(order, state, watching.watermark_ms) for state in states.values())
     if behind or watching.unseen:
         return None

@@ -22,7 +22,6 @@ from rollout.durations import text
 from rollout.judge.backtest import Backtest, Outcome
 from rollout.judge.samples import BadLine, read, written
 from rollout.judge.verdict import Verdict
-from starter.asking import recall
 from starter.exits import Exit, Sorry
 from starter.moments import moment_ms
 from starter.options import JsonOption, SpecArgument
@@ -146,6 +145,8 @@ def _recall(test: Backtest, connection: str, span: Span, percent: float | None, 
     """
     if span.since_ms >= span.until_ms:
         raise Sorry("--from must be earlier than --to", code=Exit.USAGE)
+    from starter.asking import recall  # noqa: PLC0415 - brings every client of every backend
+
     lines = recall(test.spec, connection, span, percent)
     if not any(line.counts or any(line.values.values()) for line in lines):
         raise Sorry(f"{connection}: it knows nothing about these gates in that time")

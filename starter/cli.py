@@ -44,7 +44,23 @@ def application() -> typer.Typer:
 
 def demo(
     *,
-    scenario: Annotated[str, typer.Option("--scenario", help="good, bad, slow, abort or all.")] = "all",
+    scenario: Annotated[
+        str,
+        typer.Option(
+            "--scenario",
+            help="good, bad, slow, abort, flag, blue-green, flip-back; rolling, rolling-bad, never-ready; all.",
+        ),
+    ] = "all",
+    route: Annotated[
+        str,
+        typer.Option(
+            "--route",
+            help=(
+                "In front: envoy, haproxy, nginx, nginx-reload, alb (simulated), gateway-api, ingress-nginx, istio or "
+                "rolling-update."
+            ),
+        ),
+    ] = "envoy",
     as_json: JsonOption = False,
     keep: Annotated[
         bool, typer.Option("--keep", help="Leave everything running until Ctrl-C, to look around.")
@@ -52,7 +68,7 @@ def demo(
 ) -> int:
     """Play real rollouts on this machine.
 
-    One is promoted, one is rolled back because its candidate starts to fail, one is aborted by a person.
+    Canaries and blue-green switches: promoted, rolled back because the candidate fails or is slow, aborted by a person.
     """
     # Imported here: it brings the whole test bed, which an installation without the extra `testbed` does not have.
     try:
@@ -60,7 +76,7 @@ def demo(
     except ModuleNotFoundError as error:
         raise Sorry(f"the demo needs {error.name}; install sluice[testbed], or run `make demo` in a clone") from error
 
-    return play.run_demo(scenario=scenario, as_json=as_json, keep=keep)
+    return play.run_demo(scenario=scenario, as_json=as_json, keep=keep, router=route)
 
 
 def main() -> NoReturn:

@@ -8,7 +8,7 @@ from temporalio.exceptions import ApplicationError, CancelledError, TerminatedEr
 from temporalio.exceptions import TimeoutError as TemporalTimeoutError
 
 from rollout import story
-from rollout.progress import Phase, RolloutResult
+from rollout.happened import Phase, RolloutResult
 from starter.exits import Exit, of_phase
 from starter.reaching import PATIENCE
 from starter.rollouts import Run

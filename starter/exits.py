@@ -8,7 +8,7 @@ has a code of its own, so that a pipeline can tell "rolled back" from "could not
 from enum import IntEnum
 from typing import assert_never
 
-from rollout.progress import Phase
+from rollout.happened import Phase
 
 
 class Exit(IntEnum):
@@ -52,7 +52,7 @@ def of_phase(phase: Phase) -> Exit:
             return Exit.HELD
         case Phase.PROMOTED | Phase.PREFLIGHT | Phase.SHIFTING | Phase.BAKING | Phase.AWAITING_APPROVAL:
             return Exit.OK
-        case Phase.FINALIZING | Phase.ROLLING_BACK:
+        case Phase.MITIGATING | Phase.FINALIZING | Phase.ROLLING_BACK:
             return Exit.OK
         case _ as never:
             assert_never(never)

@@ -15,7 +15,7 @@ from rich.live import Live
 from temporalio.client import Client
 from temporalio.service import RPCError
 
-from rollout.progress import Phase
+from rollout.happened import Phase
 from starter.endings import Ending, ending
 from starter.exits import Exit
 from starter.printing import answers, say, show_json, words

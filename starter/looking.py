@@ -6,7 +6,8 @@ from typing import Annotated, Any
 import typer
 from temporalio.client import Client
 
-from rollout.progress import Phase, Progress
+from rollout.happened import Phase
+from rollout.progress import Progress
 from rollout.status import RolloutStatus
 from starter.endings import Ending, ending
 from starter.exits import Exit, of_phase

@@ -10,9 +10,9 @@ from rich.text import Text
 
 from rollout.base import percent_text
 from rollout.durations import text
+from rollout.happened import Phase
 from rollout.judge.verdict import GateState, Verdict
 from rollout.plan import Plan, PlannedStage
-from rollout.progress import Phase
 from rollout.status import RolloutStatus
 from starter.endings import Ending
 from starter.exits import Exit

@@ -18,10 +18,11 @@ from temporalio.client import Client, WorkflowQueryFailedError
 from temporalio.service import RPCError, RPCStatusCode
 
 from rollout import names
+from rollout.happened import Phase
 from rollout.judge.verdict import GateState
 from rollout.messages import Watched, Watching
 from rollout.plan import Plan
-from rollout.progress import Phase, observed
+from rollout.progress import observed
 from rollout.status import RolloutStatus
 from starter.reaching import NO_ANSWER, PATIENCE
 from starter.rollouts import Run, record

@@ -7,15 +7,16 @@ import typer
 from activities.learning import Learnt
 from rollout.base import percent_text
 from rollout.durations import text
+from rollout.gates import Gate
 from rollout.plan import PlannedStage, shortest, stages
 from rollout.spec import RolloutSpec
-from starter.asking import ask
 from starter.exits import Exit
 from starter.options import JsonOption, SpecArgument
 from starter.printing import fields, show, show_json, table, words
 from starter.specfile import BadSpec, load
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
+KINDS_BY_DEFAULT = ("canary", "threshold")  # what a strategy, or a gate, without a kind is
 
 
 def validate(source: SpecArgument, *, as_json: JsonOption = False) -> Exit:
@@ -58,7 +59,11 @@ def show_plan(
     servers, by the names in the worker's settings (SLUICE_CONFIG): what worsening each bake would see.
     """
     spec = load(source).spec
-    learnt = ask(spec) if prometheus else {}
+    learnt = {}
+    if prometheus:
+        from starter.asking import ask  # noqa: PLC0415 - brings every client of every backend
+
+        learnt = ask(spec)
     if as_json:
         judged = {"judged": {name: _judged_object(found) for name, found in learnt.items()}} if prometheus else {}
         show_json(_plan_object(spec) | judged)
@@ -73,7 +78,7 @@ def show_plan(
     for route in spec.routes:
         rest.add_row("route", words(str(route)))
     for name, gate in spec.gates.items():
-        rest.add_row("gate", words(f"{name}: bad when {gate.limit}, then {gate.on_breach}"))
+        rest.add_row("gate", words(f"{name}: bad when {gate.limit}, then {_then(spec, name, gate)}"))
     rest.add_row("shortest", words(_least(spec)))
     rest.add_row("longest", words(f"{text(spec.policy.max_duration)}, then it goes back"))
     for name, found in learnt.items():
@@ -84,8 +89,17 @@ def show_plan(
 
 
 def spec_schema() -> dict[str, Any]:
-    """The JSON Schema of a spec, draft 2020-12."""
-    return {"$schema": DIALECT, **RolloutSpec.model_json_schema(by_alias=True)}
+    """The JSON Schema of a spec, draft 2020-12.
+
+    `kind` is required where another kind could be meant: pydantic tells the members of a union apart before it looks at
+    their fields, a schema cannot.
+    """
+    schema = RolloutSpec.model_json_schema(by_alias=True)
+    for definition in schema["$defs"].values():
+        kind = definition.get("properties", {}).get("kind", {})
+        if "const" in kind and kind["const"] not in KINDS_BY_DEFAULT:
+            definition["required"] = ["kind", *definition.get("required", [])]
+    return {"$schema": DIALECT, **schema}
 
 
 def _summary(spec: RolloutSpec) -> str:
@@ -100,6 +114,15 @@ def _approval(stage: PlannedStage) -> str:
     who = " or ".join(stage.approval.from_) or "anybody"
     when = "before" if stage.approval.before else "after the bake"
     return f"{who}, {when}, within {text(stage.approval.within)}, else {stage.approval.then}"
+
+
+def _then(spec: RolloutSpec, name: str, gate: Gate) -> str:
+    """What a breach does: flags first, if any are named for it."""
+    flags = [each for each in spec.mitigations if name in each.when]
+    if not flags:
+        return gate.on_breach
+    off = ", then ".join(f"flag {each.flag} off, watched for {text(each.then_watch)}" for each in flags)
+    return f"{off}; still bad: {gate.on_breach}"
 
 
 def _least(spec: RolloutSpec) -> str:
@@ -132,6 +155,7 @@ def _plan_object(spec: RolloutSpec) -> dict[str, Any]:
         "stages": [stage.model_dump(mode="json", by_alias=True) for stage in stages(spec)],
         "routes": [str(route) for route in spec.routes],
         "gates": {name: gate.limit for name, gate in spec.gates.items()},
+        "mitigations": [each.model_dump(mode="json", by_alias=True) for each in spec.mitigations],
         "shortest_s": shortest(stages(spec)).total_seconds(),
         "longest_s": spec.policy.max_duration.total_seconds(),
     }

@@ -17,7 +17,7 @@ from temporalio.exceptions import WorkflowAlreadyStartedError
 
 from rollout import names, story
 from rollout.base import percent_text
-from rollout.progress import Phase
+from rollout.happened import Phase
 from rollout.spec import RolloutSpec
 from starter.endings import ending
 from starter.exits import Exit, Sorry

@@ -121,6 +121,30 @@ class Envoy(Part):
         self.routes = self.directory / "routes"
         self.route_file = self.routes / f"{service}.json"
 
+    @property
+    def parts(self) -> tuple[Part, ...]:
+        """Itself."""
+        return (self,)
+
+    def settings(self, name: str) -> str:
+        """A connection of that name for the worker's settings, TOML."""
+        # A JSON string is a TOML basic string, escapes included.
+        return f"""[connections.{name}]
+kind = "envoy"
+admin = {json.dumps(self.admin_url)}
+routes = {json.dumps(str(self.routes))}
+"""
+
+    def route(self, connection: str) -> dict[str, Any]:
+        """The route of a spec."""
+        header = {"name": "X-Canary", "candidate": "true", "stable": "false"}
+        return {"kind": "envoy", "connection": connection, "service": self.service, "header": header}
+
+    def reset(self) -> None:
+        """Put the initial route file back."""
+        fresh = seed_routes(self.directory / "seed", self.service)
+        fresh.rename(self.route_file)  # a rename: Envoy notices nothing else
+
     def prepare(self) -> None:
         """Seed the route file and write the configuration."""
         seed_routes(self.routes, self.service)

@@ -1,4 +1,4 @@
-"""Where the real parts are: Temporal, Envoy, Prometheus.
+"""Where the real parts are: Temporal, the proxies, Prometheus.
 
 Why: they come from three places (built by the project, a wheel, the machine), and a missing one should end in a
 sentence that says what to type instead of a traceback of `FileNotFoundError`. Nothing is downloaded here: `make setup`
@@ -15,7 +15,17 @@ COMPOSE = REPOSITORY / "deploy" / "compose"
 _WHAT = {
     "temporal": "the Temporal command line with its development server",
     "envoy": "the Envoy proxy",
+    "haproxy": "the HAProxy proxy",
+    "nginx": "the nginx proxy",
     "prometheus": "the Prometheus server",
+    "etcd": "the store of the Kubernetes control plane",
+    "kube-apiserver": "the Kubernetes API server",
+    "kube-controller-manager": "the controllers of Kubernetes",
+    "postgres": "the PostgreSQL server, for Unleash",
+    "initdb": "which makes PostgreSQL's files",
+    "unleash": "the Unleash flag server",
+    "ld-relay": "LaunchDarkly's relay",
+    "kwok": "which plays Kubernetes' pods",
 }
 
 
@@ -30,7 +40,7 @@ def binary(name: str) -> Path:
     PATH.
 
     Args:
-        name: `temporal`, `envoy` or `prometheus`.
+        name: `temporal`, `envoy`, `haproxy`, `nginx` or `prometheus`.
 
     Returns:
         Absolute path of the program.

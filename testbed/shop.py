@@ -4,6 +4,9 @@ Why: gates are only worth what the application counts, so this one counts as the
 every status series exists from the start with value 0 (a series born with its first errors hides exactly these errors
 from `rate()`), and latency, sessions, conversions and bounces carry the same two labels.
 
+With `--flag-file FILE --flag KEY` it asks a feature flag for every visitor, see `testbed.feature`; a fault of the
+feature then meets only those who see it.
+
 Faults are switched on over HTTP (`POST /-/fault`) and drawn from a seeded generator, so a run can be repeated.
 """
 
@@ -13,6 +16,7 @@ import argparse
 import asyncio
 import random
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import prometheus_client
@@ -20,7 +24,9 @@ from aiohttp import web
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import AsyncIterator, Mapping
+
+    from testbed.feature import Feature
 
 STATUSES: Final = ("200", "500", "503")
 # Seconds. 0.3 is the boundary that the example's latency gate asks for.
@@ -38,6 +44,8 @@ class Fault:
         status: HTTP status of a failing answer, 500 or 503.
         conversion_ratio: Share of good sessions that buy, 0–1.
         bounce_ratio: Share of good sessions that leave at once, 0–1.
+        flagged_error_ratio: Share of requests of visitors who see the feature that are answered with `status`, 0–1;
+            set it on the version that has the feature's code. Nothing without a flag.
     """
 
     error_ratio: float = 0.0
@@ -45,9 +53,10 @@ class Fault:
     status: int = 500
     conversion_ratio: float = 0.025
     bounce_ratio: float = 0.4
+    flagged_error_ratio: float = 0.0
 
     def __post_init__(self) -> None:
-        for name in ("error_ratio", "conversion_ratio", "bounce_ratio"):
+        for name in ("error_ratio", "conversion_ratio", "bounce_ratio", "flagged_error_ratio"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} is a share between 0 and 1, got {getattr(self, name)}")
         if self.latency_ms < 0:
@@ -99,12 +108,15 @@ class Tallies:
 class Shop:
     """One version of the service: its answers, its faults, its numbers."""
 
-    def __init__(self, service: str, version: str, seed: int) -> None:
+    def __init__(self, service: str, version: str, seed: int, feature: Feature | None = None) -> None:
         self._service = service
         self._version = version
+        self._feature = feature
         self._draw = random.Random(seed).random
         self._tallies = Tallies(service, version)
         self._fault = Fault()
+        if feature is not None:
+            feature.count_in(self._tallies.registry, service, version, STATUSES)
 
     def application(self) -> web.Application:
         """The HTTP application with its four addresses."""
@@ -114,9 +126,10 @@ class Shop:
         application.router.add_get("/metrics", self.metrics)
         application.router.add_get("/-/fault", self.show_fault)
         application.router.add_post("/-/fault", self.set_fault)
+        application.cleanup_ctx.append(self._flagged)
         return application
 
-    async def visit(self, _request: web.Request) -> web.Response:
+    async def visit(self, request: web.Request) -> web.Response:
         """One visit: 200, or the fault's status for the fault's share of requests."""
         clock = asyncio.get_running_loop().time
         began_s = clock()
@@ -125,7 +138,12 @@ class Shop:
         fails, buys, leaves = self._draw(), self._draw(), self._draw()
         if fault.latency_ms:
             await asyncio.sleep(fault.latency_ms / 1000)
-        status = fault.status if fails < fault.error_ratio else 200
+        feature, given = self._feature, None
+        broken = fails < fault.error_ratio
+        if feature is not None:
+            given = feature.given(request.headers.get("X-User"))
+            broken |= feature.fails(given, fault.flagged_error_ratio)
+        status = fault.status if broken else 200
         tallies = self._tallies
         tallies.sessions.inc()
         if status == 200:  # nobody buys from an error page
@@ -135,7 +153,11 @@ class Shop:
                 tallies.bounces.inc()
         tallies.requests[str(status)].inc()
         tallies.duration_s.observe(clock() - began_s)
-        return self._answer({"service": self._service, "version": self._version}, status)
+        said = {"service": self._service, "version": self._version}
+        if feature is not None and given is not None:
+            feature.counted(given, status)
+            said["variation"] = given.variation
+        return self._answer(said, status)
 
     async def ready(self, _request: web.Request) -> web.Response:
         """For health checks; not counted."""
@@ -160,6 +182,13 @@ class Shop:
             return self._answer({"error": str(error)}, 400)
         return self._answer(vars(self._fault))
 
+    async def _flagged(self, _application: web.Application) -> AsyncIterator[None]:
+        if self._feature is not None:
+            self._feature.start()
+        yield
+        if self._feature is not None:
+            self._feature.stop()
+
     def _answer(self, body: Mapping[str, object], status: int = 200) -> web.Response:
         return web.json_response(body, status=status, headers={"X-Version": self._version})
 
@@ -172,8 +201,18 @@ def main() -> None:
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--service", default="checkout")
     parser.add_argument("--seed", type=int, default=1, help="of its errors, purchases and bounces")
+    parser.add_argument("--flag-file", type=Path, help="file of flagd's format that the flag is in")
+    parser.add_argument("--flag", help="key of a boolean flag that is asked for every visitor")
     options = parser.parse_args()
-    shop = Shop(options.service, options.version, options.seed)
+    if bool(options.flag) != bool(options.flag_file):
+        parser.error("--flag-file and --flag go together")
+    feature = None
+    if options.flag:
+        # Only then: the SDK takes half a second to load.
+        from testbed.feature import Feature  # noqa: PLC0415
+
+        feature = Feature(options.flag_file, options.flag, options.version, options.seed)
+    shop = Shop(options.service, options.version, options.seed, feature)
     print(f"shop {options.service} {options.version} listens on {options.host}:{options.port}", flush=True)
     web.run_app(
         shop.application(),

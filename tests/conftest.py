@@ -1,9 +1,11 @@
-"""What every test run needs: an exit code that can be trusted."""
+"""What every test run needs: an exit code that can be trusted, and fixtures that all of them may ask for."""
 
 import os
 import sys
 
 import pytest
+
+pytest_plugins = ["tests.kubernetes_bed"]
 
 _STATUS = pytest.StashKey[int]()
 

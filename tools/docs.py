@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 
 from rollout import names
-from rollout.progress import Phase
+from rollout.happened import Phase
 from starter.specs import spec_schema
 from workflows.operated import DESCRIPTIONS
 
@@ -30,6 +30,7 @@ def reference() -> str:
         names.WATCH_HEALTH,
         names.RESTORE_TRAFFIC,
         names.DRAIN_POOL,
+        names.APPLY_MITIGATION,
     )
     return f"""# Names
 

@@ -17,9 +17,10 @@ from temporalio.exceptions import ApplicationError
 from rollout import commands, names, story
 from rollout.base import percent_text
 from rollout.complaints import read_spec
+from rollout.happened import Phase
 from rollout.messages import Command, read_command
 from rollout.plan import Plan
-from rollout.progress import Phase, Progress
+from rollout.progress import Progress
 from rollout.spec import RolloutSpec
 from rollout.status import RolloutStatus, status
 from workflows import visibility

@@ -6,6 +6,7 @@ raise, because a closed run keeps its last value. Nothing here knows a router or
 """
 
 import asyncio
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import timedelta
@@ -16,12 +17,25 @@ from temporalio import workflow
 from temporalio.exceptions import ActivityError, ApplicationError
 from temporalio.workflow import ActivityHandle
 
-from rollout import names, story
-from rollout.decide import Advance, Ask, Decision, Expire, Hold, Promote, RollBack, Shift, Watch, decide, settle
+from rollout import experiment, mitigating, names, story
+from rollout.decide import (
+    Advance,
+    Ask,
+    Decision,
+    Expire,
+    Hold,
+    Mitigate,
+    Promote,
+    RollBack,
+    Shift,
+    Watch,
+    decide,
+    settle,
+)
 from rollout.durations import text
+from rollout.happened import Phase, RolloutResult
 from rollout.messages import Watched
 from rollout.plan import Plan
-from rollout.progress import Phase, RolloutResult
 from rollout.spec import RolloutSpec
 from workflows import steps, visibility
 from workflows.operated import Operated
@@ -66,6 +80,8 @@ class Rollout(Operated):
                     await self._shift(step)
                 case Watch() as step:
                     await self._watch(step)
+                case Mitigate() as step:
+                    await self._mitigate(step)
                 case Ask() | Advance() | Hold() | Expire() as turn:
                     self._to(settle(turn, self._progress, workflow.now()))
                 case Promote():
@@ -84,6 +100,11 @@ class Rollout(Operated):
             raise ApplicationError(self._complaint, type="BadInput", non_retryable=True)
         visibility.introduce(self._spec, self._progress)
         self._tell(self._spec)
+        if not re.fullmatch(names.OWNER, self._owner):
+            self._refuse(
+                "its workflow ID is kept by the routers as their owner's mark, so it may hold letters, digits and "
+                f". _ : / @ - only, at most 200 of them; start it as {self._spec.workflow_id}"
+            )
         if info.execution_timeout or info.run_timeout:
             self._refuse(
                 "it was started with an execution or run timeout: the server would kill it without putting the traffic "
@@ -94,7 +115,7 @@ class Rollout(Operated):
         handle = steps.plan(self.spec, self._owner)
         await workflow.wait_condition(lambda: handle.done() or self._progress.stop is not None)
         if not handle.done():
-            handle.cancel()
+            steps.call_off(handle)
             return
         try:
             self._plan = await handle
@@ -117,25 +138,34 @@ class Rollout(Operated):
                 with suppress(TimeoutError):
                     await workflow.wait_condition(
                         lambda: handle.done() or self._progress.stop is not None,
-                        timeout=self.spec.policy.prove_within,
+                        timeout=self.spec.policy.prove_within + steps.settling(self.spec),
                         timeout_summary="hold waits for the proof",
                     )
         if not handle.done():
-            handle.cancel()  # its epoch is old as soon as the way back has one: a late write of it is refused
-            if self._progress.held is not None:
+            steps.call_off(handle)  # its epoch is old as soon as the way back has one: a late write of it is refused
+            if step.pause:  # whether it did, the next write will see
+                self._to(self._progress.but(paused=True, goes_on="the router has not answered yet"))
+            elif self._progress.held is not None:
                 called_off = f"the way to {step.percent:g} % was called off"
                 self._to(self._progress.hold(called_off, None, workflow.now(), acknowledged="drift"))
             return
         try:
             shifted = await handle
         except ActivityError as error:
-            self._held_by(error, f"could not prove {step.percent:g} %")
+            self._unshifted(error, step)
         else:
             self._to(self._progress.shifted(shifted, workflow.now()))
 
+    def _unshifted(self, error: ActivityError, step: Shift) -> None:
+        if step.pause:  # tried once: it is held already
+            why = steps.why(error)[1]
+            self._to(self._progress.but(paused=True, goes_on=why).noted(f"could not be paused: {why}"))
+        else:
+            self._held_by(error, f"could not prove {step.percent:g} %")
+
     async def _watch(self, step: Watch) -> None:
         now = workflow.now()
-        self._to(self._progress.watching(step.phase, now))
+        self._to(self._progress.watching(step.phase, now, totals=experiment.is_one(self.spec)))
         handle = steps.watch(self.spec, self.plan, self._progress, step, self._owner)
         left = step.until - now if step.until else None
         with suppress(TimeoutError):  # the decision is made anew by the caller
@@ -143,7 +173,7 @@ class Rollout(Operated):
                 lambda: handle.done() or self._decide() != step, timeout=left, timeout_summary="approval expires"
             )
         if not handle.done():
-            handle.cancel()
+            steps.call_off(handle)
             await workflow.wait_condition(lambda: handle.done() or self._progress.stop is not None)
         if handle.done():
             await self._fold(handle, counted=step.counting)
@@ -158,6 +188,25 @@ class Rollout(Operated):
             watched = Watched(why="interrupted", watching=seen)
         self._to(self._progress.watched(watched, self.spec, workflow.now(), counted=counted))
 
+    async def _mitigate(self, step: Mitigate) -> None:
+        """Turn a flag off; if that does not work, what comes next is decided as if there were none."""
+        self._to(self._progress.in_phase(Phase.MITIGATING))
+        handle = steps.mitigate(self.spec, self._owner, self._progress, step)
+        await workflow.wait_condition(lambda: handle.done() or self._progress.stop is not None)
+        if not handle.done():
+            steps.call_off(handle)
+            self._to(mitigating.called_off(self._progress, self.spec))
+            return
+        now = workflow.now()
+        try:
+            off = await handle
+        except ActivityError as error:
+            kind, why = steps.why(error)
+            maybe_off = kind in {"NotProven", "TimedOut"}
+            self._to(mitigating.not_turned_off(self._progress, why, self.spec, now, maybe_off=maybe_off))
+        else:
+            self._to(mitigating.turned_off(self._progress, off, self.spec, now))
+
     async def _finalize(self) -> bool:
         """Prove 100 % once more without our marks, drain stable; False if something came between."""
         self._to(self._progress.in_phase(Phase.FINALIZING).but(epoch=self._next_epoch()))
@@ -165,7 +214,7 @@ class Rollout(Operated):
         handle = steps.shift(self.spec, self._owner, step, self._progress.epoch, release=True)
         await workflow.wait_condition(lambda: handle.done() or self._progress.stop is not None)
         if not handle.done():
-            handle.cancel()
+            steps.call_off(handle)
             return False
         try:
             await handle
@@ -191,14 +240,14 @@ class Rollout(Operated):
         await self._drain("candidate")
 
     async def _drain(self, pool: str) -> None:
-        handle = steps.drain(self.spec, pool)
+        handle = steps.drain(self.spec, self._owner, pool, self._progress.epoch)
         going_up = self._progress.stop is None
         if going_up:  # a cancel still means back
             await workflow.wait_condition(lambda: handle.done() or self._progress.stop is not None)
         else:
             await self._uncancelled(handle.done)
         if not handle.done():
-            handle.cancel()
+            steps.call_off(handle)
             return
         try:
             drained = await handle
@@ -208,6 +257,8 @@ class Rollout(Operated):
             if drained.in_flight:
                 note = f"{drained.in_flight} requests were still open in the {pool} pool after the drain timeout"
                 self._to(self._progress.noted(note))
+            if drained.removed:
+                self._to(self._progress.noted(drained.removed))
 
     async def _end(self, phase: Phase) -> RolloutResult:
         self._to(self._progress.ended(phase, workflow.now()))
@@ -251,7 +302,8 @@ class Rollout(Operated):
         now = workflow.now()
         proven = steps.highest_proven(error)
         if proven is not None and proven > self._progress.percent:
-            self._to(self._progress.but(percent=proven))
+            in_place = any(route.in_place for route in self.spec.routes)
+            self._to(self._progress.but(percent=proven, moving="a part of it may be on its way" if in_place else None))
         if kind == "Drifted":
             self._to(self._progress.drifted(reason, self.spec, now))
         else:
@@ -294,6 +346,9 @@ class Rollout(Operated):
             percents_seen=progress.percents_seen,
             stages=progress.records,
             overwrote=progress.overwrote,
+            mitigated=progress.mitigated,
+            effects=experiment.effects(spec, self._plan, progress.gates) if self._plan else (),
+            sample_ratio=experiment.ratio(spec, self._plan, progress.gates, progress.uneven) if self._plan else None,
             notes=progress.notes,
         )
 
@@ -304,5 +359,5 @@ def _called_off_too(handle: ActivityHandle[Any]) -> Iterator[None]:
     try:
         yield
     except asyncio.CancelledError:
-        handle.cancel()
+        steps.call_off(handle)
         raise

@@ -36,6 +36,7 @@ from activities.query_answer import (
     series_of,
     vectors,
 )
+from activities.secret_file import without
 from rollout.errors import MetricsUnavailable, Misconfigured
 from rollout.judge.alert import AlertRule
 from rollout.judge.counters import Series
@@ -120,7 +121,7 @@ class _Client(PrometheusConnect):
             MetricsUnavailable: no complete answer in time.
             Misconfigured: what `read` says is wrong.
         """
-        limit_s = self._connection.timeout_s
+        limit_s, authorization = self._connection.timeout_s, self._connection.authorization()
         deadline = time.monotonic() + limit_s
         try:
             with self._session.request(
@@ -128,7 +129,7 @@ class _Client(PrometheusConnect):
                 f"{self.url}/api/v1/{path}",
                 data=fields if method == "POST" else None,
                 params=fields if method == "GET" else None,
-                headers=self._headers(),
+                headers=self._connection.headers | ({"Authorization": authorization} if authorization else {}),
                 timeout=(min(_CONNECT_S, limit_s), limit_s),
                 allow_redirects=False,
                 stream=True,
@@ -137,16 +138,14 @@ class _Client(PrometheusConnect):
             return read(response.status_code, response.headers.get("Content-Type", ""), body)
         except (requests.Timeout, TimeoutError) as error:
             raise MetricsUnavailable(f"{self.url}: no complete answer within {limit_s:g} s") from error
+        # Not chained: both repeat what was answered, which may be what was sent.
         except (requests.RequestException, HTTPError, OSError) as error:
-            raise MetricsUnavailable(f"{self.url}: {_reason(error)}") from error
+            raise MetricsUnavailable(f"{self.url}: {without(authorization, _reason(error))}") from None
         except (MetricsUnavailable, Misconfigured) as error:
-            raise type(error)(f"{self.url}: {error}") from error
+            raise type(error)(f"{self.url}: {without(authorization, str(error))}") from None
         except (AttributeError, KeyError, TypeError, ValueError) as error:
-            raise MetricsUnavailable(f"{self.url}: the answer is not understood: {_reason(error)}") from error
-
-    def _headers(self) -> dict[str, str]:
-        authorization = self._connection.authorization()
-        return self._connection.headers | ({"Authorization": authorization} if authorization else {})
+            said = without(authorization, _reason(error))
+            raise MetricsUnavailable(f"{self.url}: the answer is not understood: {said}") from None
 
 
 def _body(response: requests.Response, deadline: float) -> bytes:

@@ -21,6 +21,7 @@ from typing import Any, Literal
 import httpx
 
 from activities.endpoint import Endpoint
+from activities.secret_file import without
 from rollout.errors import MetricsUnavailable
 from rollout.judge.fetched import MOST_BYTES, Fetched, Request
 
@@ -112,7 +113,9 @@ class HttpSource:
                 return Fetched(None, _since(began))
             raise MetricsUnavailable(f"{self._url}{request.path}: no connection in time") from error
         except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:
-            raise MetricsUnavailable(f"{self._url}{request.path}: {_reason(error)}") from error
+            # Not chained: it repeats what was answered, which may be what was sent.
+            said = without(self._connection.authorization(), _reason(error))
+            raise MetricsUnavailable(f"{self._url}{request.path}: {said}") from None
         except MetricsUnavailable as error:
             raise MetricsUnavailable(f"{self._url}{request.path}: {error}") from error
 

@@ -5,15 +5,17 @@ A gate says what to ask and what answer is bad; how evidence is judged lives in 
 settings. One file a family: they share what is asked, not who answers.
 """
 
-from typing import Annotated, Any
+from typing import Annotated
 
-from pydantic import Discriminator, Tag
+from pydantic import Tag
 
+from rollout.base import by_kind
 from rollout.gates.alert import AlertGate
 from rollout.gates.base import AnyGate, OnBreach
 from rollout.gates.ceiling import CeilingGate
 from rollout.gates.counting import CountingGate, ErrorRatioGate, LatencyGate, ProportionGate, Versions
 from rollout.gates.kayenta import KayentaGate
+from rollout.gates.pods import by_pods, with_sides
 from rollout.gates.probe import ProbeGate
 from rollout.gates.threshold import ThresholdGate
 from rollout.gates.web import WebGate
@@ -33,13 +35,9 @@ __all__ = [
     "ThresholdGate",
     "Versions",
     "WebGate",
+    "by_pods",
+    "with_sides",
 ]
-
-
-def _kind(written: Any) -> str:  # noqa: ANN401 - raw input, or a gate
-    """A gate's kind; what has none is a threshold, as in an alerting rule."""
-    found = written.get("kind", "threshold") if isinstance(written, dict) else getattr(written, "kind", "threshold")
-    return str(found)
 
 
 Gate = Annotated[
@@ -52,12 +50,10 @@ Gate = Annotated[
     | Annotated[ProbeGate, Tag("probe")]
     | Annotated[WebGate, Tag("web")]
     | Annotated[KayentaGate, Tag("kayenta")],
-    Discriminator(
-        _kind,
-        custom_error_type="unknown_kind",
-        custom_error_message=(
-            "unknown kind; known are threshold, error-ratio, latency, proportion, ceiling, alert, probe, web, kayenta"
-        ),
+    # What has no kind is a threshold, as in an alerting rule.
+    by_kind(
+        *("threshold", "error-ratio", "latency", "proportion", "ceiling", "alert", "probe", "web", "kayenta"),
+        default="threshold",
     ),
 ]
 """Every kind of gate."""

@@ -24,6 +24,11 @@ class AnyGate(Written):
         ...
 
     @property
+    def needs_traffic(self) -> bool:
+        """Whether it looks at what visitors did, so that it can say nothing while the candidate has none."""
+        return True
+
+    @property
     def compares(self) -> bool:
         """Whether it needs stable beside the candidate, so that it can say nothing at 100 %."""
         return False

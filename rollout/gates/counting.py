@@ -45,14 +45,24 @@ Dispersion = Annotated[
 
 
 class Versions(Written):
-    """Which series are the candidate's and which are stable's."""
+    """Which series are the candidate's and which are stable's.
+
+    With `by: pods` the label holds the hash of the pod template (Kubernetes' `pod-template-hash`, or a StatefulSet's
+    `controller-revision-hash`), and its two values are what the rolling update says.
+    """
 
     label: str = Field(default="version", pattern=r"^[a-zA-Z_][a-zA-Z0-9_]*$", description="label that differs")
     candidate: str = Field(default="canary", min_length=1, description="its value on the candidate's series")
     stable: str = Field(default="stable", min_length=1, description="its value on stable's series")
+    by: Literal["value", "pods"] = Field(
+        default="value", description="value: the two values as written here; pods: the hashes of the pod templates"
+    )
 
     @model_validator(mode="after")
     def _differ(self) -> Self:
+        if self.by == "pods" and (self.candidate, self.stable) != ("canary", "stable"):
+            msg = "by: pods takes candidate's and stable's values from the rolling update: leave them out"
+            raise ValueError(msg)
         if self.candidate == self.stable:
             msg = f"candidate and stable have the same value {self.stable!r} of label {self.label}"
             raise ValueError(msg)

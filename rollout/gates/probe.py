@@ -84,6 +84,11 @@ class ProbeGate(AnyGate):
         return value
 
     @property
+    def needs_traffic(self) -> bool:
+        """It asks by itself."""
+        return False
+
+    @property
     def limit(self) -> str:
         """See `AnyGate.limit`."""
         ways = [f"status other than {' or '.join(map(str, self.status))}"]

@@ -47,6 +47,11 @@ class WebGate(AnyGate):
         return value if self.above is not None else -value
 
     @property
+    def needs_traffic(self) -> bool:
+        """It asks by itself."""
+        return False
+
+    @property
     def limit(self) -> str:
         """See `AnyGate.limit`."""
         ways = {"above": self.above, "below": self.below, "equal to": self.equals}

@@ -11,7 +11,7 @@ from typing import Literal, NamedTuple
 from rollout.gates import CountingGate, ProportionGate
 from rollout.judge import counters, evidence, split
 from rollout.judge.counters import Counters, Series
-from rollout.judge.evidence import BETA, Evidence, Tally, Test
+from rollout.judge.evidence import BETA, Batch, Evidence, Tally, Test
 from rollout.judge.split import Split
 from rollout.judge.threshold import text_seconds
 from rollout.judge.verdict import GateState, Verdict
@@ -90,10 +90,12 @@ def fold(question: Question, state: GateState, seen: Counted, now_ms: int) -> Ga
     )
     silent = _silent(question, after, now_ms)
     proven: Evidence | None = None  # a breach is one, also if nobody was awake and better scrapes came later
-    for batch in batches:
+    splits = question.share is not None and not silent and not isinstance(question.gate, ProportionGate)
+    for batch, ended_ms in _ended(after, batches):
         known = evidence.update(question.test, known, batch)
         proven = proven or (known if _enough(question, known) else None)
-        if question.share is not None and not silent and not isinstance(question.gate, ProportionGate):
+        # What was served while the move was under way (pods may have had to come first) was split as before.
+        if question.share is not None and splits and ended_ms > question.arrived_ms:
             traffic = split.update(
                 traffic, batch, since_ms=question.arrived_ms, share=question.share, forced=question.forced
             )
@@ -115,6 +117,15 @@ def fold(question: Question, state: GateState, seen: Counted, now_ms: int) -> Ga
             "split": traffic,
         }
     )
+
+
+def _ended(after: Counters, batches: list[Batch]) -> list[tuple[Batch, int]]:
+    """Each batch, and when it ended, Unix milliseconds: one begins where the one before ended."""
+    ended, at_ms = [], after.closed_ms
+    for batch in reversed(batches):
+        ended.append((batch, at_ms))
+        at_ms -= batch.span_ms
+    return ended[::-1]
 
 
 def _observed(question: Question, state: GateState, before: Counters, after: Counters, now_ms: int) -> int:
@@ -197,8 +208,7 @@ def _counts(question: Question, tally: Tally) -> str:
 
 
 def _worse(question: Question, tally: Tally) -> str:
-    n_c, x_c, n_b, x_b = tally
-    higher, lower = (x_c * n_b, x_b * n_c) if question.test.bad == "up" else (x_b * n_c, x_c * n_b)
+    higher, lower = tally.crossed(question.test.bad)
     if not lower:
         return "stable has none" if question.test.bad == "up" else "the candidate has none"
     return f"{_digits(higher / lower)}× {'more' if question.test.bad == 'up' else 'fewer'} than stable"

@@ -94,6 +94,11 @@ class Tally(NamedTuple):
         """With one more batch."""
         return Tally(self.n_c + batch.n_c, self.x_c + batch.x_c, self.n_b + batch.n_b, self.x_b + batch.x_b)
 
+    def crossed(self, bad: Literal["up", "down"]) -> tuple[int, int]:
+        """Numerator and denominator of how many times worse than stable the candidate is; either may be 0."""
+        higher, lower = self.x_c * self.n_b, self.x_b * self.n_c
+        return (higher, lower) if bad == "up" else (lower, higher)
+
 
 @dataclass(frozen=True, slots=True)
 class Evidence:

@@ -57,9 +57,11 @@ class GateState(Told):
         """Whether a stage may be left with this answer."""
         return self.verdict is Verdict.HEALTHY or (self.verdict is Verdict.UNDECIDED and self.enough)
 
-    def forgiven(self) -> "GateState":
-        """After a person has looked at what it proved: it has proved nothing yet."""
-        return self.model_copy(update={"evidence": None}) if self.evidence else self
+    def forgiven(self, totals: bool = False) -> "GateState":  # noqa: FBT001, FBT002 - reads well at its only call
+        """After a person has looked at what it proved: it has proved nothing yet; an experiment's totals are kept."""
+        if self.evidence is None:
+            return self
+        return self.model_copy(update={"evidence": Evidence(total=self.evidence.total) if totals else None})
 
     def parked(self) -> "GateState | None":
         """What is kept of a gate while no stage watches it: evidence only; what happens meanwhile is not its affair."""

@@ -74,6 +74,12 @@ def fires_after(rule: Rule, failing: Failing) -> float | None:
     return beyond_s + rule.for_s
 
 
+def shows(load: LoadReport) -> bool:
+    """Whether a report still has the second of the first bad response; it holds the last half minute only."""
+    first = load.first_bad_at
+    return first is not None and bool(load.last_seconds) and load.last_seconds[0][0] <= int(first)
+
+
 def failing(load: LoadReport, candidate: str, until: float) -> Failing | None:
     """What visitors have counted of a failing candidate.
 
@@ -81,7 +87,7 @@ def failing(load: LoadReport, candidate: str, until: float) -> Failing | None:
     it, because the first bad response itself is there by choice, not by chance.
 
     Args:
-        load: The last report.
+        load: The last report that `shows` it.
         candidate: What the candidate calls itself.
         until: Unix seconds; nothing later is counted, because then the traffic may have been taken away already.
 
@@ -89,7 +95,7 @@ def failing(load: LoadReport, candidate: str, until: float) -> Failing | None:
         None without a whole second between the first bad response and `until`, or when the report has forgotten it.
     """
     first = load.first_bad_at
-    if first is None or not load.last_seconds or load.last_seconds[0][0] > int(first):
+    if first is None or not shows(load):
         return None
     seen = [counts for second, counts in load.last_seconds if int(first) < second < int(until)]
     requests = sum(counts.get(candidate, 0) for counts in seen)

@@ -16,9 +16,10 @@ from temporalio.client import WorkflowFailureError, WorkflowHandle
 from temporalio.exceptions import ApplicationError
 
 from rollout import names
+from rollout.happened import RolloutResult
 from rollout.messages import Watched
-from rollout.progress import RolloutResult
 from rollout.spec import RolloutSpec
+from starter.demo.spared import Spared, seconds_of, spared
 from workflows.converter import DATA_CONVERTER
 
 
@@ -31,10 +32,12 @@ class Evidence:
         reason: The sentence of its end; empty when it was promoted.
         percents_seen: Every percent proven, in order.
         events: Events of its history.
-        fired_at: Unix seconds of the evaluation or the scrape that breached a gate, None without a breach.
+        fired_at: Unix seconds of the evaluation or the scrape that breached a gate, or of the poll that heard the
+            router give up; None without either.
         caught_by: That gate; None without one.
         told_at: Unix seconds at which the server got a signal to abort, None without one.
         zero_at: Unix seconds at which the server learned that 0 % is proven, None when nothing was put back.
+        spared: What came of a flag that was turned off, None when none was touched.
     """
 
     outcome: str
@@ -45,6 +48,7 @@ class Evidence:
     caught_by: str | None = None
     told_at: float | None = None
     zero_at: float | None = None
+    spared: Spared | None = None
 
 
 async def gather(handle: WorkflowHandle[Any, Any], spec: RolloutSpec) -> Evidence:
@@ -57,18 +61,29 @@ async def gather(handle: WorkflowHandle[Any, Any], spec: RolloutSpec) -> Evidenc
     Raises:
         RPCError: The server does not answer.
     """
-    outcome, reason, percents = await _ending(handle)
+    outcome, reason, result = await _ending(handle)
     history = (await handle.fetch_history()).events
+    completed = _completed(history)
     fired_at = caught_by = zero_at = None
-    for kind, event in _completed(history):
+    for kind, event in completed:
         if kind == names.RESTORE_TRAFFIC:
-            zero_at = _seconds(event)
+            zero_at = seconds_of(event)
         elif kind == names.WATCH_HEALTH:
             payloads = event.activity_task_completed_event_attributes.result.payloads
             (watched,) = await DATA_CONVERTER.decode(payloads, [Watched])
-            if breach := breached_at(watched, spec):
+            if breach := breached_at(watched, spec) or failed_at(watched):
                 fired_at, caught_by = breach, watched.gate
-    return Evidence(outcome, reason, percents, len(history), fired_at, caught_by, _told_at(history), zero_at)
+    return Evidence(
+        outcome=outcome,
+        reason=reason,
+        percents_seen=result.percents_seen if result else (),
+        events=len(history),
+        fired_at=fired_at,
+        caught_by=caught_by,
+        told_at=_told_at(history),
+        zero_at=zero_at,
+        spared=await spared(result, completed, history),
+    )
 
 
 def breached_at(watched: Watched, spec: RolloutSpec) -> float | None:
@@ -89,18 +104,24 @@ def breached_at(watched: Watched, spec: RolloutSpec) -> float | None:
     return min(since_ms + ticks * spec.policy.poll / timedelta(milliseconds=1), state.watermark_ms) / 1000
 
 
-async def _ending(handle: WorkflowHandle[Any, Any]) -> tuple[str, str, tuple[float, ...]]:
+def failed_at(watched: Watched) -> float | None:
+    """Unix seconds of the poll that heard a router that moves by itself say it will never arrive; None if none did."""
+    gave_up = watched.why == "breached" and watched.gate is None and watched.watching.failed is not None
+    return watched.watching.watermark_ms / 1000 if gave_up else None
+
+
+async def _ending(handle: WorkflowHandle[Any, Any]) -> tuple[str, str, RolloutResult | None]:
     try:
         result = RolloutResult.model_validate(await handle.result())
     except WorkflowFailureError as error:
         cause = error.cause
         if not isinstance(cause, ApplicationError):
-            return type(cause).__name__.removesuffix("Error"), str(cause), ()  # Terminated, Cancelled, Timeout
+            return type(cause).__name__.removesuffix("Error"), str(cause), None  # Terminated, Cancelled, Timeout
         if not cause.details:
-            return cause.type or "Failed", cause.message, ()
+            return cause.type or "Failed", cause.message, None
         result = RolloutResult.model_validate(cause.details[0])
-        return result.outcome, cause.message, result.percents_seen
-    return result.outcome, "", result.percents_seen
+        return result.outcome, cause.message, result
+    return result.outcome, "", result
 
 
 def _completed(history: Sequence[HistoryEvent]) -> list[tuple[str, HistoryEvent]]:
@@ -119,9 +140,5 @@ def _completed(history: Sequence[HistoryEvent]) -> list[tuple[str, HistoryEvent]
 def _told_at(history: Sequence[HistoryEvent]) -> float | None:
     for event in history:
         if event.workflow_execution_signaled_event_attributes.signal_name == names.ABORT:
-            return _seconds(event)
+            return seconds_of(event)
     return None
-
-
-def _seconds(event: HistoryEvent) -> float:
-    return event.event_time.seconds + event.event_time.nanos / 1e9

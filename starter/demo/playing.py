@@ -16,8 +16,10 @@ from temporalio.exceptions import TemporalError
 
 from rollout import names
 from rollout.durations import text
-from rollout.progress import Phase
+from rollout.happened import Phase
+from rollout.messages import Watching
 from rollout.status import RolloutStatus
+from starter.demo.article import shows
 from starter.demo.evidence import Evidence, gather
 from starter.demo.ground import Ground
 from starter.demo.scenarios import FAILING_SHARE, SLOWER_BY_MS, Act, Doing, Script
@@ -25,6 +27,7 @@ from starter.demo.scene import Scene, look
 from starter.demo.score import Row, score
 from testbed.parts import binary
 from testbed.processes import Child, PartFailed, wait_until_async
+from testbed.report import LoadReport
 from testbed.temporal import no_profile
 from workflows.converter import DATA_CONVERTER
 
@@ -59,28 +62,43 @@ async def play(ground: Ground, script: Script, scene: Scene, show: Show, *, keep
         names.ROLLOUT, script.written, id=script.spec.workflow_id, task_queue=names.TASK_QUEUE
     )
     link = ground.link(handle.id, handle.first_execution_run_id or "")
-    scene = await _until_closed(handle, ground, replace(scene, link=link, doing="the rollout is started"), show)
+    scene, failing = await _until_closed(
+        handle, ground, replace(scene, link=link, doing="the rollout is started"), show
+    )
     show(replace(scene, doing="the rollout is over; the load goes on for two seconds to count late drops"))
     await asyncio.sleep(LATE_DROPS_S)
     evidence: Evidence = await gather(handle, script.spec)
+    flag_at_end = await asyncio.to_thread(_given, ground) if ground.bed.flag else None
     load = ground.load.report() if keep else await asyncio.to_thread(ground.load.finish)
-    return score(scene.scenario, script, evidence, load, link)
+    failing_load = load if shows(load) else failing
+    return score(scene.scenario, script, evidence, load, link, failing_load=failing_load, flag_at_end=flag_at_end)
 
 
-async def _until_closed(handle: WorkflowHandle[Any, Any], ground: Ground, scene: Scene, show: Show) -> Scene:
+def _given(ground: Ground) -> str:
+    """What the flag gives visitors, in the words of both shops."""
+    return " and ".join(sorted(set(ground.bed.variations().values())))
+
+
+async def _until_closed(
+    handle: WorkflowHandle[Any, Any], ground: Ground, scene: Scene, show: Show
+) -> tuple[Scene, LoadReport | None]:
+    """The last scene, and the newest report of the load that still showed the first bad response."""
     closed = asyncio.create_task(_closed(handle))
     acts = Acts(handle, ground, scene.scenario.acts)
     deadline_s = time.monotonic() + MOST_S
+    failing: LoadReport | None = None
     try:
         while not closed.done():
             ground.check()
             status, watching = await look(handle)
+            load = ground.load.report()
+            failing = load if shows(load) else failing
             scene = replace(
                 scene,
                 status=status or scene.status,
                 watching=watching,
-                load=ground.load.report(),
-                doing=acts.doing(status or scene.status),
+                load=load,
+                doing=acts.doing(status or scene.status, watching),
             )
             show(scene)
             await acts.act(status)
@@ -90,7 +108,7 @@ async def _until_closed(handle: WorkflowHandle[Any, Any], ground: Ground, scene:
     finally:
         closed.cancel()
     status, _ = await look(handle)
-    return replace(scene, status=status or scene.status, watching=None, load=ground.load.report())
+    return replace(scene, status=status or scene.status, watching=None, load=ground.load.report()), failing
 
 
 async def _closed(handle: WorkflowHandle[Any, Any]) -> None:
@@ -116,13 +134,15 @@ class Acts:
         self._done: Act | None = None
         self._done_at_s = 0.0
 
-    def doing(self, status: RolloutStatus | None) -> str:
+    def doing(self, status: RolloutStatus | None, watching: Watching | None = None) -> str:
         """What the screen says: what was just done, what is about to be done, or what is waited for."""
         done = self._done
         if done and (_in_moment(done, status) or time.monotonic() - self._done_at_s < _SAID_FOR_S):
             return done.after
         if self._coming and _in_moment(self._coming[0], status):
             return self._coming[0].before
+        if watching and watching.moving:
+            return watching.moving
         return _waiting_for(status) if status else "the rollout is started"
 
     async def act(self, status: RolloutStatus | None) -> None:
@@ -152,6 +172,10 @@ class Acts:
                 await asyncio.to_thread(self._ground.bed.fault, 0.0, SLOWER_BY_MS)
             case Doing.ABORT:
                 await self._abort_by_command_line()
+            case Doing.BREAK_FEATURE:
+                await asyncio.to_thread(self._ground.bed.fault_of_feature, FAILING_SHARE)
+            case Doing.RESUME:
+                await self._handle.execute_update(names.RESUME, {"by": "ana", "comment": "go on without the feature"})
 
     async def _abort_by_command_line(self) -> None:
         """What a person would type: `temporal workflow signal --workflow-id … --name abort`."""
@@ -174,9 +198,11 @@ def _waiting_for(status: RolloutStatus) -> str:
         case Phase.PREFLIGHT:
             return "routes, pools and queries are looked at; nothing is written yet"
         case Phase.SHIFTING:
-            return "the next percent is written, and read back until Envoy proves it"
+            return "the next percent is written, and read back until the router proves it"
         case Phase.BAKING:
             return f"the gates are watched for {text(status.bake or timedelta())} before the next step"
+        case Phase.MITIGATING:
+            return _mitigating(status)
         case Phase.FINALIZING:
             return "100 % is proven once more, then stable finishes its open requests"
         case Phase.ROLLING_BACK:
@@ -185,6 +211,13 @@ def _waiting_for(status: RolloutStatus) -> str:
             return f"unexpected: {status.reason or 'no reason is given'}"
         case _:
             return "watching"
+
+
+def _mitigating(status: RolloutStatus) -> str:
+    breach = status.progress.breach
+    if breach is None or not breach.off:
+        return "the flag is turned off, and evaluated as applications do until nobody sees the feature"
+    return f"the flag is proven off, the traffic stays: {' and '.join(breach.gates)} must recover now"
 
 
 def _in_moment(act: Act, status: RolloutStatus | None) -> bool:

@@ -12,10 +12,11 @@ from temporalio.client import WorkflowHandle
 from temporalio.exceptions import TemporalError
 
 from rollout import names
+from rollout.happened import Phase
 from rollout.judge.verdict import GateState
 from rollout.messages import Watching
+from rollout.mitigating import RECOVERED
 from rollout.plan import PlannedStage
-from rollout.progress import Phase
 from rollout.status import RolloutStatus
 from starter.demo.scenarios import Scenario
 from starter.demo.score import CANDIDATE
@@ -76,6 +77,27 @@ class Scene:
             return {}
         progress = self.status.progress
         return {name: progress.gates[name] for name in self.stages[progress.stage].gates if name in progress.gates}
+
+    @property
+    def recovered(self) -> bool:
+        """Whether it is held because turning a flag off has helped."""
+        mitigated = self.status.progress.mitigated if self.status else ()
+        return self.phase == Phase.HELD and bool(mitigated) and mitigated[-1].outcome == RECOVERED
+
+    @property
+    def flag(self) -> str:
+        """What became of the flag that a breach turns off; empty in a scenario without one."""
+        if not self.scenario.spares:
+            return ""
+        progress = self.status.progress if self.status else None
+        if progress and progress.breach and not progress.breach.off:
+            return f"being turned off, because gate {progress.breach.gate} is breached"
+        last = progress.mitigated[-1] if progress and progress.mitigated else None
+        if last is None:
+            return "on for everybody"
+        if last.off_at is None:
+            return f"could not be turned off: {last.outcome}"
+        return f"off, proven by evaluation; gate {last.gate}: {last.outcome or 'watched anew'}"
 
     def baked(self, index: int) -> timedelta:
         """How much of a stage's bake has been observed."""

@@ -7,10 +7,11 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from rollout.progress import Phase
+from rollout.happened import Phase
+from starter.demo import spared
 from starter.demo.article import ARTICLE, failing, fires_after
 from starter.demo.evidence import Evidence
-from starter.demo.scenarios import MOST_EVENTS, Scenario, Script
+from starter.demo.scenarios import Scenario, Script
 from testbed.report import LoadReport
 
 CANDIDATE = "canary"  # what the candidate of the test bed calls itself, in metrics and in X-Version
@@ -27,8 +28,12 @@ class Row:
             0 %; None when there was neither.
         caught_by: The gate that ended it; None when none did.
         seconds_to_breach: From the first bad response served to that breach; None without either.
+        seconds_to_flag_off: From the first bad response served to the proof that a flag is off; None without either.
+        flag_at_end: What the shops give their visitors at the end, None in a scenario without a flag.
+        rolled_back: Whether the release went back although there is a flag to turn off; None without a flag.
         article_rule_s: From the first bad response to when the article's rule would have fired, had everything gone on
             as it was: computed, see `article.py`; None without a breach, or when it never would have.
+        spared: What the flag has brought, for people; empty when none was touched.
         shortfalls: Sentences; empty when everything was as promised.
     """
 
@@ -47,6 +52,10 @@ class Row:
     caught_by: str | None
     seconds_to_breach: float | None
     article_rule_s: float | None
+    seconds_to_flag_off: float | None
+    flag_at_end: str | None
+    rolled_back: bool | None
+    spared: str
     shortfalls: tuple[str, ...]
 
     def as_json(self) -> dict[str, Any]:
@@ -64,6 +73,9 @@ class Row:
             "caught_by": self.caught_by,
             "seconds_to_breach": _rounded(self.seconds_to_breach),
             "article_rule_s": _rounded(self.article_rule_s),
+            "seconds_to_flag_off": _rounded(self.seconds_to_flag_off),
+            "flag_at_end": self.flag_at_end,
+            "rolled_back": self.rolled_back,
         }
 
     @property
@@ -78,7 +90,16 @@ class Row:
         return f"{self.caught_by} caught it {self.seconds_to_breach:.1f} s after the first bad response; {rule}"
 
 
-def score(scenario: Scenario, script: Script, evidence: Evidence, load: LoadReport, link: str) -> Row:
+def score(
+    scenario: Scenario,
+    script: Script,
+    evidence: Evidence,
+    load: LoadReport,
+    link: str,
+    *,
+    failing_load: LoadReport | None = None,
+    flag_at_end: str | None = None,
+) -> Row:
     """Make the row.
 
     Args:
@@ -87,9 +108,16 @@ def score(scenario: Scenario, script: Script, evidence: Evidence, load: LoadRepo
         evidence: Of the closed run.
         load: The last report, taken after the late drops have been waited for.
         link: The run's page.
+        failing_load: The newest report that still showed the first bad response; the last one by default.
+        flag_at_end: What the shops give their visitors by then, None without a flag.
     """
     zero_at, first_bad_at = evidence.zero_at, load.first_bad_at
     bad_before_zero = zero_at is not None and first_bad_at is not None and first_bad_at <= zero_at
+    flag = evidence.spared
+    off_at = flag.off_at if flag else None
+    bad_before_off = off_at is not None and first_bad_at is not None and first_bad_at <= off_at
+    to_flag_off = _between(first_bad_at, off_at) if bad_before_off else None
+    went_back = zero_at is not None
     return Row(
         scenario=scenario.name,
         workflow_id=script.spec.workflow_id,
@@ -104,9 +132,17 @@ def score(scenario: Scenario, script: Script, evidence: Evidence, load: LoadRepo
         history_events=evidence.events,
         percents_seen=evidence.percents_seen,
         caught_by=evidence.caught_by,
-        seconds_to_breach=_between(first_bad_at, evidence.fired_at) if bad_before_zero else None,
-        article_rule_s=_article_rule_s(load, evidence.fired_at),
-        shortfalls=(*_of_the_run(scenario, script, evidence), *_of_the_visitors(load, evidence)),
+        seconds_to_breach=_between(first_bad_at, evidence.fired_at) if bad_before_zero or bad_before_off else None,
+        article_rule_s=_article_rule_s(failing_load or load, evidence.fired_at),
+        seconds_to_flag_off=to_flag_off,
+        flag_at_end=flag_at_end,
+        rolled_back=went_back if scenario.spares else None,
+        spared=spared.in_words(flag, to_flag_off, flag_at_end, went_back=went_back) if flag else "",
+        shortfalls=(
+            *_of_the_run(scenario, script, evidence),
+            *_of_the_visitors(load, evidence),
+            *(spared.shortfalls(flag, load, flag_at_end, went_back=went_back) if scenario.spares else ()),
+        ),
     )
 
 
@@ -134,19 +170,21 @@ def _of_the_run(scenario: Scenario, script: Script, evidence: Evidence) -> tuple
     elif evidence.caught_by != scenario.caught_by:
         found.append(f"it was caught by {evidence.caught_by or 'nobody'} instead of {scenario.caught_by}")
     elif scenario.outcome is Phase.ROLLED_BACK:
-        found += _late(_between(evidence.fired_at, evidence.zero_at), script)
-    if evidence.events > MOST_EVENTS:
-        found.append(f"the history has {evidence.events} events, promised are at most {MOST_EVENTS}")
+        found += _late("0 % was proven", _between(evidence.fired_at, evidence.zero_at), script)
+    elif scenario.spares and evidence.spared and evidence.spared.off_at:
+        found += _late("the flag was proven off", _between(evidence.fired_at, evidence.spared.off_at), script)
+    if evidence.events > scenario.most_events:
+        found.append(f"the history has {evidence.events} events, promised are at most {scenario.most_events}")
     return tuple(found)
 
 
-def _late(seconds: float | None, script: Script) -> list[str]:
+def _late(what: str, seconds: float | None, script: Script) -> list[str]:
     if seconds is None:
-        return ["the history shows no breach of a gate followed by a proof of 0 %"]
+        return [f"the history shows no breach of a gate after which {what}"]
     if seconds <= script.most_to_zero_s:
         return []
     promised = f"promised are {script.most_to_zero_s:g} s"
-    return [f"0 % was proven {seconds:.1f} s after the breach could be seen, {promised}"]
+    return [f"{what} {seconds:.1f} s after the breach could be seen, {promised}"]
 
 
 def _of_the_visitors(load: LoadReport, evidence: Evidence) -> tuple[str, ...]:

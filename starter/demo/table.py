@@ -23,7 +23,7 @@ def print_table(console: Console, rows: list[Row], seconds: float) -> None:
     console.print()
     console.print(_table(rows, framed=console.is_terminal))
     for row in rows:
-        for sentence in filter(None, (row.reason, row.comparison)):
+        for sentence in filter(None, (row.reason, row.spared, row.comparison)):
             console.print(f"{row.scenario}: {sentence}", markup=False)
     short = [f"{row.scenario}: {sentence}" for row in rows for sentence in row.shortfalls]
     for sentence in short:
@@ -38,6 +38,9 @@ def _table(rows: list[Row], *, framed: bool) -> Table:
     table.add_column("outcome")
     table.add_column("percents proven")
     table.add_column("caught by")
+    flags = any(row.flag_at_end for row in rows)
+    if flags:
+        table.add_column("flag")
     for name in ("first bad → breach → 0 %", "cause → 0 %", "bad", "dropped", "requests", "events"):
         table.add_column(name, justify="right")
     for row in rows:
@@ -46,7 +49,8 @@ def _table(rows: list[Row], *, framed: bool) -> Table:
             Text(row.outcome, style="red" if row.shortfalls else "green"),
             " → ".join(f"{percent:g}" for percent in row.percents_seen),
             row.caught_by or "–",
-            _seconds(row.seconds_to_breach, row.seconds_to_zero),
+            *[_flag(row)] * flags,
+            _seconds(row.seconds_to_breach, row.seconds_to_zero) + (" → never" if row.rolled_back is False else ""),
             _seconds(row.cause_to_zero_s),
             str(row.bad_responses),
             Text(str(row.dropped_requests), style="bold red" if row.dropped_requests else ""),
@@ -54,6 +58,14 @@ def _table(rows: list[Row], *, framed: bool) -> Table:
             str(row.history_events),
         )
     return table
+
+
+def _flag(row: Row) -> str:
+    """When the flag was off, and what became of the release; the times before it are counted as those of a way back."""
+    if row.flag_at_end is None:
+        return "–"
+    after = "" if row.seconds_to_flag_off is None else f" after {row.seconds_to_flag_off:.1f} s"
+    return f"{row.flag_at_end}{after}, release {'' if row.rolled_back else 'not '}rolled back"
 
 
 def _seconds(*values: float | None) -> str:

@@ -15,9 +15,9 @@ from rich.table import Table
 from rich.text import Text
 
 from rollout.durations import text
+from rollout.happened import Phase
 from rollout.judge.verdict import GateState, Verdict
 from rollout.plan import PlannedStage
-from rollout.progress import Phase
 from starter.demo.scene import Scene
 
 _BAR = 28
@@ -36,6 +36,7 @@ _PHASE_COLOURS = {
     Phase.ABORTED: "bold red",
     Phase.STUCK: "bold red",
     Phase.HELD: "bold yellow",
+    Phase.MITIGATING: "bold yellow",
     Phase.AWAITING_APPROVAL: "bold magenta",
 }
 
@@ -84,6 +85,8 @@ class Lines:
             parts[0] = f"{scene.scenario.name}: {scene.phase} at {scene.percent:g} %: {scene.doing}"
             parts.append(f"observed {scene.observed_percent:.0f} %")
             parts.append(f"{scene.load.dropped_requests} dropped, {scene.load.bad_responses} bad")
+        if scene.phase == Phase.HELD and scene.status and scene.status.reason:
+            parts.append(scene.status.reason)
         parts += [f"{name} {state.verdict}: {state.sentence}" for name, state in scene.gates.items()]
         self.say(" | ".join(parts))
 
@@ -155,7 +158,7 @@ def _ladder(scene: Scene) -> Table:
     for index, stage in enumerate(scene.stages):
         baked = scene.baked(index)
         share = min(1.0, baked / stage.bake) if stage.bake else 1.0
-        here = scene.status is not None and scene.percent == stage.percent and scene.percent > 0
+        here = scene.status is not None and scene.percent == stage.percent and scene.status.stage == stage.title
         table.add_row(
             Text(f"{stage.percent:g} %", style="bold" if here else "dim"),
             Text(stage.title, style="bold" if here else "dim"),
@@ -176,10 +179,9 @@ def _remark(scene: Scene, index: int, stage: PlannedStage, *, here: bool) -> Tex
 def _facts(scene: Scene) -> Table:
     table = Table.grid(padding=(0, 2))
     table.add_column(style="dim")
-    phase = Text(scene.phase, style=_PHASE_COLOURS.get(Phase(scene.phase), "bold") if scene.status else "dim")
-    if scene.status and scene.status.reason:
-        phase.append(f"  {scene.status.reason}", style="default")
-    table.add_row("phase", phase)
+    table.add_row("phase", _phase(scene))
+    if scene.flag:
+        table.add_row("flag", Text(scene.flag))
     commanded, observed = scene.percent, scene.observed_percent
     table.add_row("commanded", _bar(commanded / 100, "blue") + Text(f"  {commanded:g} % of the traffic"))
     table.add_row("observed", _bar(observed / 100, "blue") + Text(f"  {observed:.1f} % of the visitors' last answers"))
@@ -191,6 +193,14 @@ def _facts(scene: Scene) -> Table:
     if scene.link:
         table.add_row("see", Text(scene.link, style=f"link {scene.link}", overflow="fold"))
     return table
+
+
+def _phase(scene: Scene) -> Text:
+    phase = Text(scene.phase, style=_PHASE_COLOURS.get(Phase(scene.phase), "bold") if scene.status else "dim")
+    # That a flag has helped is told by its row: the whole sentence does not fit into a small terminal.
+    if scene.status and scene.status.reason and not scene.recovered:
+        phase.append(f"  {scene.status.reason}", style="default")
+    return phase
 
 
 def _gate(state: GateState) -> Table:

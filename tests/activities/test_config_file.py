@@ -1,4 +1,5 @@
 import asyncio
+import errno
 import os
 import subprocess
 import sys
@@ -8,7 +9,7 @@ import pytest
 
 from activities import config_file
 from activities.config_file import ConfigFile
-from rollout.errors import Misconfigured, RouterUnreachable
+from rollout.errors import Misconfigured, NotPermitted, RouterUnreachable
 
 
 @pytest.fixture
@@ -45,6 +46,19 @@ async def test_a_failed_write_leaves_the_old_content(file: ConfigFile, monkeypat
     assert [(path.name, path.read_bytes()) for path in file.path.parent.iterdir()] == [("checkout.json", b"old")]
 
 
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EPERM, errno.EROFS])
+async def test_a_write_that_is_not_allowed_names_the_path_and_leaves_the_old_content(
+    file: ConfigFile, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def refused(_: int) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(os, "fsync", refused)
+    with pytest.raises(NotPermitted, match=rf"{file} cannot be replaced: {os.strerror(number)}; let this worker"):
+        await file.replace(b"new")
+    assert await file.read() == b"old"
+
+
 @pytest.mark.parametrize(("mode", "replaced"), [(0o644, True), (0o640, False)])
 async def test_a_file_that_is_now_ours_must_stay_readable_for_the_router(
     file: ConfigFile, monkeypatch: pytest.MonkeyPatch, mode: int, replaced: bool
@@ -57,7 +71,7 @@ async def test_a_file_that_is_now_ours_must_stay_readable_for_the_router(
     if replaced:
         await file.replace(b"new")
     else:
-        with pytest.raises(RouterUnreachable, match="not permitted"):
+        with pytest.raises(NotPermitted, match="not permitted"):
             await file.replace(b"new")
     assert await file.read() == (b"new" if replaced else b"old")
 

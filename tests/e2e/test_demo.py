@@ -18,15 +18,32 @@ from rollout.judge.counters import Counters
 from rollout.judge.verdict import GateState, Verdict
 from rollout.messages import Watched, Watching
 from starter.demo import run_demo
-from starter.demo.evidence import Evidence, breached_at
-from starter.demo.scenarios import ABORT, ALL, BAD, GOOD, SLOW, NoSpec, read_script
+from starter.demo.evidence import Evidence, breached_at, failed_at
+from starter.demo.ground import check_parts
+from starter.demo.scenarios import (
+    ABORT,
+    ALL,
+    BAD,
+    FLIP_BACK,
+    GOOD,
+    NEVER_READY,
+    ROLLED,
+    ROLLING_BAD,
+    ROLLING_FILE,
+    SLOW,
+    NoSpec,
+    fitting,
+    read_script,
+)
 from starter.demo.score import Row, score
 from starter.demo.table import print_table
+from testbed.parts import PartMissing
 from testbed.processes import wait_until
 from testbed.report import LoadReport
+from tests.kubernetes_bed import control_plane_or_skip
 
 SLUICE = str(Path(sys.executable).with_name("sluice"))
-WHOLE_DEMO_S = 300.0
+WHOLE_DEMO_S = 420.0  # seven rollouts, on a machine that others use too
 KEYS = [
     "scenario",
     "workflow_id",
@@ -40,6 +57,9 @@ KEYS = [
     "caught_by",
     "seconds_to_breach",
     "article_rule_s",
+    "seconds_to_flag_off",
+    "flag_at_end",
+    "rolled_back",
 ]
 
 
@@ -47,33 +67,88 @@ KEYS = [
 
 
 @pytest.mark.server
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(500)
 def test_every_scenario_ends_as_promised_and_drops_nothing(tmp_path: Path) -> None:
     with _demo(tmp_path, "--scenario", "all", "--json") as demo:
         out, err = demo.communicate(timeout=WHOLE_DEMO_S)
     print(err)
     assert demo.returncode == 0
     rows = [json.loads(line) for line in out.splitlines()]
-    assert [list(row) for row in rows] == [KEYS] * 4
-    good, bad, slow, abort = rows
+    assert [list(row) for row in rows] == [KEYS] * 7
+    good, bad, slow, abort, flag, switched, flipped = rows
     assert [(row["scenario"], row["outcome"], row["percents_seen"]) for row in rows] == [
         ("good", "Promoted", [5, 25, 50, 100]),
         ("bad", "RolledBack", [5, 25, 0]),
         ("slow", "RolledBack", [5, 25, 0]),
         ("abort", "Aborted", [5, 25, 0]),
+        ("flag", "Promoted", [5, 25, 50, 100]),
+        ("blue-green", "Promoted", [0, 100]),
+        ("flip-back", "RolledBack", [0, 100, 0]),
     ]
     for row in rows:
         assert row["workflow_id"] == "rollout:demo/checkout"
         assert row["dropped_requests"] == 0
         assert row["requests"] > 1000
-        assert 0 < row["history_events"] <= 120
-    for row in (good, slow, abort):
+        assert 0 < row["history_events"] <= (150 if row is flag else 120)
+    for row in (good, slow, abort, switched):
         assert row["bad_responses"] == 0
         assert [row[key] for key in ("seconds_to_zero", "seconds_to_breach", "article_rule_s")] == [None] * 3
     assert bad["bad_responses"] > 0
     assert 1 < bad["seconds_to_breach"] < bad["seconds_to_zero"] < 20  # 15 errors and two scrapes
     assert bad["article_rule_s"] > bad["seconds_to_breach"] + 100  # its `for` alone is 120 s
-    assert [row["caught_by"] for row in rows] == [None, "errors", "latency", None]
+    assert [row["caught_by"] for row in rows] == [
+        None,
+        "errors",
+        "latency",
+        None,
+        "errors",
+        None,
+        "fast-5xx",
+    ]
+    assert [(row["flag_at_end"], row["rolled_back"]) for row in rows if row is not flag] == [(None, None)] * 6
+    assert (flag["flag_at_end"], flag["rolled_back"]) == ("off", False)
+    assert flipped["bad_responses"] > 0
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.server
+@pytest.mark.timeout(400)
+@pytest.mark.parametrize("route", ["haproxy", "nginx", "alb"])
+def test_canary_blue_green_and_the_way_back_drop_nothing_on_any_router(route: str, tmp_path: Path) -> None:
+    ends = {}
+    for scenario in ("bad", "blue-green"):
+        with _demo(tmp_path, "--route", route, "--scenario", scenario, "--json") as demo:
+            out, err = demo.communicate(timeout=WHOLE_DEMO_S)
+        assert demo.returncode == 0, err
+        row = json.loads(out)
+        assert row["dropped_requests"] == 0
+        assert row["requests"] > 1000
+        ends[row["scenario"]] = (row["outcome"], row["percents_seen"])
+    assert ends == {"bad": ("RolledBack", [5, 25, 0]), "blue-green": ("Promoted", [0, 100])}
+
+
+@pytest.mark.server
+@pytest.mark.timeout(400)
+@pytest.mark.parametrize(
+    ("route", "scenario", "percents", "caught_by"),
+    [
+        ("rolling-update", "rolling-bad", [100, 0], "errors"),
+        ("rolling-update", "never-ready", [100, 0], None),
+        ("gateway-api", "bad", [5, 25, 0], "errors"),
+    ],
+)
+def test_the_way_back_on_kubernetes_drops_nothing(
+    route: str, scenario: str, percents: list[int], caught_by: str | None, tmp_path: Path
+) -> None:
+    control_plane_or_skip()
+    with _demo(tmp_path, "--route", route, "--scenario", scenario, "--json") as demo:
+        out, err = demo.communicate(timeout=WHOLE_DEMO_S)
+    assert demo.returncode == 0, err
+    row = json.loads(out)
+    assert (row["outcome"], row["percents_seen"], row["caught_by"]) == ("RolledBack", percents, caught_by)
+    assert row["dropped_requests"] == 0
+    assert (row["bad_responses"] > 0) == (caught_by is not None)
+    assert 0 < row["history_events"] <= 120
     assert not list(tmp_path.iterdir())
 
 
@@ -325,6 +400,7 @@ def test_a_promoted_rollout_has_no_way_back_to_time() -> None:
         "workflow_id": "rollout:demo/checkout",
         "outcome": "Promoted",
         **dict.fromkeys(("seconds_to_zero", "caught_by", "seconds_to_breach", "article_rule_s")),
+        **dict.fromkeys(("seconds_to_flag_off", "flag_at_end", "rolled_back")),
         "requests": 9000,
         "history_events": 103,
         "percents_seen": [5, 25, 50, 100],
@@ -347,13 +423,69 @@ def test_a_gate_that_counts_breaches_with_the_newest_scrape_that_it_is_made_of()
     assert breached_at(Watched(why="breached", gate="errors", watching=watching), SCRIPT.spec) == 15.7
 
 
+def test_a_router_that_gives_up_is_seen_by_the_poll_that_heard_it() -> None:
+    watching = Watching(watermark_ms=130_000, failed="its progress deadline is exceeded")
+    assert failed_at(Watched(why="breached", watching=watching)) == 130.0
+    assert failed_at(Watched(why="breached", gate="errors", watching=watching)) is None
+    assert failed_at(Watched(why="breached", watching=Watching(watermark_ms=130_000))) is None
+    assert failed_at(Watched(why="interrupted", watching=watching)) is None
+
+
+def test_a_roll_is_proven_once_at_100_percent_and_its_way_back_waits_for_pods() -> None:
+    script = read_script(ROLLING_FILE)
+    assert [each.percents(script.stages) for each in (ROLLED, ROLLING_BAD, NEVER_READY)] == [
+        (100.0,),
+        (100.0, 0.0),
+        (100.0, 0.0),
+    ]
+    assert script.most_to_zero_s > SCRIPT.most_to_zero_s
+
+
+def test_on_another_route_the_forced_header_is_asked_for_as_that_one_wants_it() -> None:
+    script = read_script(FLIP_BACK.file)
+    header = {"name": "X-Canary", "candidate": "always", "stable": "never"}
+    moved = script.on({**script.written["routes"][0], "header": header})
+    assert moved.written["gates"]["smoke"]["header"] == {"name": "X-Canary", "value": "always"}
+    assert moved.written["gates"]["fast-5xx"] == script.written["gates"]["fast-5xx"]
+    assert script.written["gates"]["smoke"]["header"]["value"] == "true"
+
+
 # ── what it refuses ──────────────────────────────────────────────────────────────────────────────
 
 
 def test_an_unknown_scenario_is_wrong_use(capsys: pytest.CaptureFixture[str]) -> None:
     assert run_demo(scenario="ugly", as_json=False, keep=False) == 2
-    assert "good, bad, slow, abort and all" in capsys.readouterr().err
-    assert [scenario.name for scenario in ALL] == ["good", "bad", "slow", "abort"]
+    assert "good, bad, slow, abort, flag, blue-green, flip-back and all" in capsys.readouterr().err
+    assert [scenario.name for scenario in fitting("envoy")] == [
+        "good",
+        "bad",
+        "slow",
+        "abort",
+        "flag",
+        "blue-green",
+        "flip-back",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("router", "scenario", "fits"),
+    [
+        ("rolling-update", "bad", "rolling, rolling-bad, never-ready and all"),
+        ("gateway-api", "never-ready", "good, bad, slow, abort, blue-green, flip-back and all"),
+    ],
+)
+def test_a_scenario_that_does_not_fit_the_route_is_refused_with_those_that_do(
+    router: str, scenario: str, fits: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_demo(scenario=scenario, as_json=False, keep=False, router=router) == 2
+    err = capsys.readouterr().err
+    assert f"scenario '{scenario}' makes no sense on --route {router}; those that do are {fits}" in err
+    assert {each.name for each in ALL} == {each.name for each in (*fitting("envoy"), *fitting("rolling-update"))}
+
+
+def test_an_unknown_router_is_wrong_use(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_demo(scenario="good", as_json=False, keep=False, router="apache") == 2
+    assert "there is no router 'apache'; known are envoy, haproxy," in capsys.readouterr().err
 
 
 def test_a_missing_part_is_a_sentence(
@@ -369,6 +501,19 @@ def test_a_missing_part_is_a_sentence(
     assert err.startswith("sluice demo: temporal (")
     assert "make setup" in err
     assert not list(tmp_path.iterdir())
+
+
+def test_a_missing_control_plane_is_a_sentence_only_where_one_is_needed(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("testbed.parts.REPOSITORY", tmp_path)
+    monkeypatch.setattr("testbed.parts.sys.executable", str(tmp_path / "python"))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    for name in ("temporal", "prometheus", "envoy", "haproxy"):
+        (tmp_path / name).touch(mode=0o755)
+    check_parts("envoy")
+    with pytest.raises(PartMissing, match=r"etcd .* run `make setup`"):
+        check_parts("rolling-update")
 
 
 @pytest.mark.parametrize(

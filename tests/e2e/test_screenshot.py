@@ -11,7 +11,7 @@ import pytest
 from temporalio.client import WorkflowHandle
 
 from rollout import names
-from rollout.progress import Phase, RolloutResult
+from rollout.happened import Phase, RolloutResult
 from testbed.parts import PartMissing, binary
 from tests.faults.house import House, connect, ladder, seen
 from tools import screenshot

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from rollout import names
-from rollout.progress import Phase
+from rollout.happened import Phase
 from testbed.parts import REPOSITORY, binary
 from testbed.processes import wait_until
 from tests.faults.house import House

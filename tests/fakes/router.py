@@ -40,6 +40,9 @@ class FakeRouter:
         owner: who holds it.
         forced: whether the forced-header rules are there.
         healthy: pool → members able to take traffic.
+        finest: smallest percent that it can send to either pool.
+        proves_after_s: seconds that it says a proof takes.
+        drains_after_s: seconds that it says draining takes.
         open_requests: pool → requests in flight.
         reachable: whether the router itself answers; its configuration can be written all the same.
         writable: whether its configuration can be written.
@@ -48,6 +51,11 @@ class FakeRouter:
         before_write: awaited before a write takes effect; other readers and writers go on meanwhile.
         rejects: why every write is refused by the router itself; None: it is not.
         breaks_with: raised by every read and write; for errors that are in nobody's tree.
+        moves: it moves traffic by itself after a write, until `arrive`.
+        failed: why it will never arrive by itself.
+        sides: pool → hash of its pods.
+        paused: whether it was told to stay where it is.
+        drift: what somebody else did to it although its percent is the same; the next write puts it right.
         reads: how often it was read.
         written: every accepted write, oldest first.
         refused: every write that the fence turned away.
@@ -59,6 +67,9 @@ class FakeRouter:
     owner: str | None = None
     forced: bool = False
     healthy: dict[Pool, int] = field(default_factory=lambda: {"candidate": 2, "stable": 2})
+    finest: float = 0.01
+    proves_after_s: float = 0
+    drains_after_s: float = 0
     open_requests: dict[Pool, int] = field(default_factory=dict)
     reachable: bool = True
     writable: bool = True
@@ -67,12 +78,18 @@ class FakeRouter:
     before_write: Callable[[], Awaitable[object]] | None = None
     rejects: str | None = None
     breaks_with: Exception | None = None
+    moves: bool = False
+    failed: str | None = None
+    sides: dict[Pool, str] = field(default_factory=dict)
+    paused: bool = False
+    drift: str | None = None
     reads: int = 0
     written: list[Written] = field(default_factory=list)
     refused: list[Write] = field(default_factory=list)
     _in_force: float = 0
     _shown: bool = True
     _changed_at: float = float("-inf")
+    _arrived: bool = True
 
     async def read(self) -> RouteState:
         """See `ports.Router.read`."""
@@ -80,7 +97,8 @@ class FakeRouter:
         self._answer()
         if self.proves and time.monotonic() >= self._changed_at + self.proof_takes_s:
             self._shown = True
-        shown = self._shown
+        shown = self._shown and self._arrived and self.drift is None
+        moving = "paused half-way" if self.paused else "half of the pods are new"
         return RouteState(
             percent=self.percent,
             in_force=self.percent if shown else None,
@@ -88,7 +106,13 @@ class FakeRouter:
             owner=self.owner,
             forced=self.forced,
             healthy=dict(self.healthy),
-            problem=None if shown else f"{self.name} still shows {self._in_force:g} %",
+            finest=self.finest,
+            proves_after_s=self.proves_after_s,
+            drains_after_s=self.drains_after_s,
+            moving=None if self._arrived or not self._shown or self.drift else moving,
+            failed=self.failed,
+            sides=dict(self.sides),
+            problem=self.drift if self._shown else f"{self.name} still shows {self._in_force:g} %",
             proof=f"{self.name} shows {self.percent:g} % of epoch {self.epoch}" if shown else "",
         )
 
@@ -100,6 +124,10 @@ class FakeRouter:
         """See `ports.Router.in_flight`."""
         self._answer()
         return self.open_requests.get(pool, 0)
+
+    def arrive(self) -> None:
+        """What it moves by itself is where it belongs."""
+        self._arrived = True
 
     def edit(self, percent: float) -> None:
         """Somebody changes the route by hand, around us."""
@@ -121,11 +149,15 @@ class FakeRouter:
             await self.before_write()
         self._fence(write)
         owner, forced = None if write.release else write.owner, write.header and not write.release
-        if (self.percent, self.epoch, self.owner, self.forced) == (write.percent, write.epoch, owner, forced):
+        same = (self.percent, self.epoch, self.owner, self.forced) == (write.percent, write.epoch, owner, forced)
+        if same and self.paused == write.pause:
             return
         self._refuse(write)
         self.written.append(Written(time.monotonic(), self.percent, write))
-        self.epoch, self.owner, self.forced = write.epoch, owner, forced
+        self.epoch, self.owner, self.forced, self.paused = write.epoch, owner, forced, write.pause
+        self.drift = None
+        if self.moves and write.percent != self.percent:
+            self._arrived, self.failed = write.percent == 0, None
         self._put(write.percent)
 
     def _fence(self, write: Write) -> None:

@@ -1,22 +1,37 @@
 """The fake keeps every promise of the real routers, visitors included."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from typing import ClassVar
 
 import pytest
 from aiohttp import web
 
 from activities.ports import Pool, Router
-from tests.activities.routers.contract import HEADER, RouterContract, Stand
+from rollout.errors import RouteRejected, RouterUnreachable
+from tests.activities.routers.contract import (
+    HEADER,
+    CountingStand,
+    ForcedHeaderContract,
+    InFlightContract,
+    RefusalContract,
+    RefusingStand,
+    RestartContract,
+    RouterContract,
+    StoppableStand,
+)
 from tests.fakes.router import FakeRouter
 
 
-class FakeStand(Stand):
+class FakeStand(RefusingStand, StoppableStand, CountingStand):
     """The fake in front of two shops, with a door for visitors that follows what is in force."""
+
+    troubles: ClassVar = {"away": RouterUnreachable, "refusing": RouteRejected}
 
     def __init__(self) -> None:
         self.fake = FakeRouter("edge-1", healthy={"candidate": 1, "stable": 1})
+        self._other = FakeRouter("edge-2")
         self.stable_takes_s = 0.0
         self._sent = 0.0
 
@@ -25,6 +40,24 @@ class FakeStand(Stand):
             self.fake.name = "ghost"
             self.fake.healthy.pop("candidate", None)
         return self.fake
+
+    def other_router(self) -> Router:
+        return self._other
+
+    async def drift(self, percent: float) -> None:
+        self.fake.edit(percent)
+
+    @asynccontextmanager
+    async def trouble(self, name: str) -> AsyncIterator[None]:
+        undo: Callable[[], None]
+        if name == "away":
+            self.stop()
+            undo = self.start
+        else:
+            await self.spoil()
+            undo = lambda: setattr(self.fake, "rejects", None)  # noqa: E731
+        yield
+        undo()
 
     def written(self) -> object:
         return len(self.fake.written)
@@ -44,7 +77,7 @@ class FakeStand(Stand):
         yield
         self.stable_takes_s = 0
 
-    async def visit(self, request: web.Request) -> web.Response:
+    async def answer(self, request: web.Request) -> web.Response:
         """Answer a visitor; of a hundred, exactly as many as the percent says meet the candidate."""
         pool = self._chosen(request.headers.get(HEADER.name))
         self.fake.open_requests[pool] = self.fake.open_requests.get(pool, 0) + 1
@@ -61,12 +94,12 @@ class FakeStand(Stand):
         return "candidate" if meets else "stable"
 
 
-class TestFake(RouterContract):
+class TestFake(RouterContract, ForcedHeaderContract, RefusalContract, RestartContract, InFlightContract):
     @pytest.fixture
     async def stand(self) -> AsyncIterator[FakeStand]:
         stand = FakeStand()
         door = web.Application()
-        door.router.add_get("/", stand.visit)
+        door.router.add_get("/", stand.answer)
         runner = web.AppRunner(door)
         await runner.setup()
         site = web.TCPSite(runner, "127.0.0.1", 0)

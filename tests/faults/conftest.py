@@ -8,7 +8,7 @@ import pytest
 from temporalio.client import WorkflowExecutionStatus
 
 from rollout import names
-from rollout.progress import RolloutResult
+from rollout.happened import RolloutResult
 from tests.faults.house import RATE, House, Running, connect
 from tests.faults.route_log import RouteLog
 

@@ -21,8 +21,8 @@ from temporalio.common import SearchAttributeKey
 from temporalio.exceptions import ApplicationError
 
 from rollout import names
+from rollout.happened import Phase, RolloutResult, StageRecord
 from rollout.messages import Watching
-from rollout.progress import Phase, RolloutResult, StageRecord
 from rollout.status import RolloutStatus
 from testbed.bed import Bed
 from testbed.processes import wait_until, wait_until_async

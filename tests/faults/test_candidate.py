@@ -6,7 +6,7 @@ the truth is the router, which counts the healthy members of each pool.
 
 import pytest
 
-from rollout.progress import Phase
+from rollout.happened import Phase
 from tests.faults.conftest import Begin
 from tests.faults.house import ERRORS, WINDOW_S, House, ladder
 

@@ -7,8 +7,8 @@ import httpx
 import pytest
 
 from rollout import names
+from rollout.happened import Phase
 from rollout.judge.verdict import GateState, Verdict
-from rollout.progress import Phase
 from tests.faults.conftest import Begin
 from tests.faults.house import House, Running, ladder, seen
 

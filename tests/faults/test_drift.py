@@ -3,7 +3,7 @@
 import pytest
 
 from rollout import names
-from rollout.progress import Phase
+from rollout.happened import Phase
 from rollout.status import RolloutStatus
 from tests.faults import route_log
 from tests.faults.conftest import Begin

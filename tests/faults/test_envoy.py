@@ -5,7 +5,7 @@ import time
 import pytest
 
 from rollout import names
-from rollout.progress import Phase
+from rollout.happened import Phase
 from tests.faults.conftest import Begin
 from tests.faults.house import House, eventually, ladder
 

@@ -4,7 +4,7 @@ import time
 
 import pytest
 
-from rollout.progress import Phase
+from rollout.happened import Phase
 from tests.faults.conftest import Begin
 from tests.faults.house import POLL_S, WINDOW_S, House, bake_took_s, ladder
 

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from rollout import names
-from rollout.progress import Phase, RolloutResult
+from rollout.happened import Phase, RolloutResult
 from tests.faults.conftest import Begin
 from tests.faults.house import House, Running, bake_was_exact, eventually, ladder
 

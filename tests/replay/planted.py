@@ -1,13 +1,14 @@
 """Rollouts that decide differently from the recorded ones: a replay that cannot fail would prove nothing."""
 
 import asyncio
+import time
 from typing import Any
 
 from temporalio import workflow
 
 from rollout import names
 from rollout.decide import Shift
-from rollout.progress import RolloutResult
+from rollout.happened import RolloutResult
 from workflows.rollout import Rollout
 
 
@@ -73,3 +74,17 @@ class Same(Rollout):
 
     async def _drain(self, pool: str) -> None:
         await super()._drain(pool)
+
+
+@workflow.defn(name=names.ROLLOUT)
+class LooksAtTheClock(Rollout):
+    """Asks the machine for the time; does nothing with it, so no replay can tell by the history."""
+
+    @workflow.init
+    def __init__(self, *inputs: Any) -> None:
+        super().__init__(*inputs)
+
+    @workflow.run
+    async def run(self, *inputs: Any) -> RolloutResult:
+        time.time()
+        return await super().run(*inputs)

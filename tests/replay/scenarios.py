@@ -4,7 +4,8 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 
 from rollout import names
-from rollout.progress import Phase
+from rollout.happened import Phase
+from tests.workflows.flagged import of_flag, with_flags
 from tests.workflows.trial import Trial, Trials, eventually, ladder, stage
 
 ANA = {"by": "ana"}
@@ -21,6 +22,19 @@ async def promoted(trials: Trials) -> Trial:
     await trial.until_phase(Phase.AWAITING_APPROVAL)
     await trial.signal(names.APPROVE, {"by": "bob"})
     await trial.promoted()
+    return trial
+
+
+async def switched(trials: Trials) -> Trial:
+    """Blue-green: a look at 0 %, an approval, everything at once; then somebody flips back."""
+    colours = {"kind": "blue-green", "preview": "2s", "approval": {}, "bake": "1h"}
+    trial = await trials.trial(colours).start()
+    await trial.until_phase(Phase.AWAITING_APPROVAL)
+    await trial.update(names.APPROVE, ANA)
+    await trial.until_written(100)
+    await trial.until_phase(Phase.BAKING)
+    await trial.signal(names.ABORT, ANA)
+    await trial.went_back(Phase.ABORTED)
     return trial
 
 
@@ -183,10 +197,61 @@ async def stuck(trials: Trials) -> Trial:
     return trial
 
 
+async def mitigated(trials: Trials) -> Trial:
+    """Two flags go off, one after the other; the second one was it, a person goes on without it."""
+    trial = trials.trial({"stages": [stage(25, "1h"), stage(100)]})
+    first, second = with_flags(trial, "one", "two", then_watch="2s")
+    await trial.start()
+    await trial.until_phase(Phase.BAKING)
+    trial.metrics.say(0.2)
+    await eventually(lambda: not second.on, "the second flag is off")
+    trial.metrics.say(0)
+    await trial.until_phase(Phase.HELD)
+    assert not first.on
+    await trial.signal(names.RESUME, ANA)
+    await trial.until_phase(Phase.BAKING)
+    await trial.update(names.ADVANCE, ANA)
+    await trial.promoted()
+    return trial
+
+
+async def unmitigated(trials: Trials) -> Trial:
+    """A flag that cannot be turned off, one that does not help, then the way back."""
+    trial = trials.trial({"stages": [stage(25, "1h"), stage(100)]})
+    locked, _ = with_flags(trial, "locked", "useless", then_watch="2s")
+    await trial.start()
+    await trial.until_phase(Phase.BAKING)
+    locked.locked = "an approval is required"
+    trial.metrics.say(0.2)
+    await trial.went_back(Phase.ROLLED_BACK)
+    return trial
+
+
+async def flagged(trials: Trials) -> Trial:
+    """A flag's ladder that goes back to the share it had at the start."""
+    trial = await of_flag(trials, stage(25), stage(50, "1h"), stage(100), share=10).start()
+    await trial.until_phase(Phase.BAKING, "50 %")
+    await trial.signal(names.ABORT, ANA)
+    await trial.failed("Aborted")
+    return trial
+
+
+async def experiment(trials: Trials) -> Trial:
+    """An experiment whose report a person has read, and shipped."""
+    trial = await of_flag(trials, stage(50), experiment=True).start()
+    await trial.until_phase(Phase.AWAITING_APPROVAL)
+    await trial.update(names.APPROVE, ANA)
+    await trial.until_phase(Phase.BAKING, "ship")
+    await trial.update(names.ADVANCE, ANA)
+    await trial.promoted()
+    return trial
+
+
 SCENARIOS: Final[dict[str, Callable[[Trials], Awaitable[Trial]]]] = {
     play.__name__: play
     for play in (
         promoted,
+        switched,
         rolled_back,
         aborted,
         rejected,
@@ -199,5 +264,9 @@ SCENARIOS: Final[dict[str, Callable[[Trials], Awaitable[Trial]]]] = {
         refused,
         misread,
         stuck,
+        mitigated,
+        unmitigated,
+        flagged,
+        experiment,
     )
 }

@@ -56,7 +56,7 @@ def written_specs(draw: st.DrawFn) -> dict[str, Any]:
         | draw(optional(commit=st.text(max_size=40), committed_at=st.datetimes(timezones=st.just(UTC)))),
         "strategy": ladder(*rungs),
         "routes": [
-            {"connection": place, "service": "web"} | draw(st.sampled_from([{}, {"header": header}]))
+            {"kind": "envoy", "connection": place, "service": "web"} | draw(st.sampled_from([{}, {"header": header}]))
             for place in draw(st.lists(labels, min_size=1, max_size=3, unique=True))
         ],
         "gates": named,

@@ -12,10 +12,11 @@ from typing import Any
 from hypothesis import HealthCheck, settings
 
 from rollout.gates import ThresholdGate
+from rollout.happened import Approved, Phase
 from rollout.judge.verdict import GateState, Verdict
 from rollout.messages import TrafficShifted, Unseen, Watched, Watching
 from rollout.plan import Facts, Plan, plan
-from rollout.progress import Approved, Phase, Progress
+from rollout.progress import Progress
 from rollout.spec import RolloutSpec
 
 ARTICLE = (

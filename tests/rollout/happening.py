@@ -5,7 +5,7 @@ from typing import Literal
 
 from rollout.judge.verdict import Verdict
 
-Why = Literal["baked", "breached", "blind", "sighted", "no-data", "drifted", "interrupted"]
+Why = Literal["baked", "breached", "blind", "sighted", "no-data", "drifted", "interrupted", "recovered"]
 
 
 @dataclass(frozen=True)

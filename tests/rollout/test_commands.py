@@ -6,9 +6,10 @@ import pytest
 
 from rollout import names
 from rollout.commands import approval_target, obey, refusal
+from rollout.happened import Phase
 from rollout.messages import Command
 from rollout.plan import Plan
-from rollout.progress import Phase, Progress
+from rollout.progress import Progress
 from rollout.spec import RolloutSpec
 from tests.rollout.given import NOW, baked, baking, begun, ladder, planned, spec, yes
 

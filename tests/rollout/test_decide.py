@@ -8,10 +8,11 @@ import pytest
 from rollout import names
 from rollout.commands import obey
 from rollout.decide import Advance, Ask, Decision, Expire, Hold, Promote, RollBack, Shift, Watch, decide, settle
+from rollout.happened import Approved, Phase
 from rollout.judge.verdict import Verdict
 from rollout.messages import Command, TrafficRestored
 from rollout.plan import Plan
-from rollout.progress import MOST_REASSERTIONS, Approved, Phase, Progress
+from rollout.progress import MOST_REASSERTIONS, Progress
 from rollout.spec import RolloutSpec
 from tests.rollout.given import MINUTE, NOW, baked, baking, begun, both, ladder, planned, saw, shifted, spec, state, yes
 

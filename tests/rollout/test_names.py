@@ -1,10 +1,11 @@
 """Names are in histories, saved views, alert rules and scripts: changing one breaks somebody's running rollout."""
 
 import inspect
+import re
 from pathlib import Path
 
 from rollout import errors, names
-from rollout.progress import Phase
+from rollout.happened import Phase
 
 
 def test_the_task_queue_and_the_workflow_type_are_frozen() -> None:
@@ -19,8 +20,16 @@ def test_the_activity_types_are_frozen() -> None:
         names.WATCH_HEALTH,
         names.RESTORE_TRAFFIC,
         names.DRAIN_POOL,
+        names.APPLY_MITIGATION,
     )
-    assert activities == ("plan_rollout", "shift_traffic", "watch_health", "restore_traffic", "drain_pool")
+    assert activities == (
+        "plan_rollout",
+        "shift_traffic",
+        "watch_health",
+        "restore_traffic",
+        "drain_pool",
+        "apply_mitigation",
+    )
 
 
 def test_the_commands_and_queries_are_frozen() -> None:
@@ -48,6 +57,7 @@ def test_the_values_of_the_phase_attribute_are_frozen() -> None:
         "Baking",
         "AwaitingApproval",
         "Held",
+        "Mitigating",
         "Finalizing",
         "Promoted",
         "RollingBack",
@@ -75,6 +85,11 @@ def test_every_error_says_what_it_means() -> None:
 
 def test_the_id_of_a_rollout_is_the_lock_of_its_service() -> None:
     assert names.workflow_id("prod", "checkout") == "rollout:prod/checkout"
+
+
+def test_what_a_workflow_id_may_look_like_is_frozen() -> None:
+    assert names.OWNER == "[A-Za-z0-9][A-Za-z0-9._:/@-]{0,199}"
+    assert re.fullmatch(names.OWNER, names.workflow_id("prod-eu", "checkout_2"))
 
 
 def test_every_name_in_the_file_is_frozen_here() -> None:

@@ -7,15 +7,15 @@ import pytest
 from hypothesis import given
 
 from rollout.errors import Refused
+from rollout.happened import Phase
 from rollout.messages import Watched, Watching
 from rollout.plan import Plan, RouteFact, plan, shortest, stages
-from rollout.progress import Phase
 from rollout.spec import RolloutSpec
 from tests.rollout.generated import written_specs
 from tests.rollout.given import LIGHT, MINUTE, NOW, OWNER, baking, facts, ladder, planned, spec
 
 ROUTE = "envoy edge-1/checkout"
-WAY_OUT = "bring it to 0 % or swap the pools' names"
+WAY_OUT = "bring it to 0 % or swap the pools' names (`active_color`)"
 
 
 def reasons(wanted: RolloutSpec | None = None, **changes: Any) -> list[str]:

@@ -4,13 +4,14 @@ from datetime import timedelta
 
 import pytest
 
+from rollout.happened import Phase, RolloutResult
 from rollout.judge.counters import begin
 from rollout.judge.evidence import Evidence, Tally
 from rollout.judge.mixture import Mixture
 from rollout.judge.split import Split
 from rollout.judge.verdict import GateState, Verdict
 from rollout.messages import TrafficRestored
-from rollout.progress import MOST_NOTES, Phase, Progress, RolloutResult
+from rollout.progress import MOST_NOTES, Progress
 from tests.rollout.given import MINUTE, NOW, baked, baking, begun, both, planned, saw, shifted, spec, state, yes
 
 LATER = NOW + MINUTE

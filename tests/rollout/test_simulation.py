@@ -10,14 +10,15 @@ from hypothesis import strategies as st
 
 from rollout import names
 from rollout.decide import Shift
+from rollout.happened import Phase
 from rollout.judge.verdict import Verdict
-from rollout.progress import Phase
 from rollout.spec import RolloutSpec
 from tests.rollout.given import HEAVY, LIGHT, ladder, spec
 from tests.rollout.happening import Away, Event, Fails, Loses, Reports, Say, Sees, Wait, Works
 from tests.rollout.world import ROUTE, World, written
 
 PEOPLE = (None, "ana", "ben", "cleo", "eve")
+FLAG = {"kind": "flagd", "connection": "flags"}
 GATES = {"errors": {"query": "x", "above": 1}, "orders": {"query": "y", "below": 1, "on_breach": "hold"}}
 
 approvals = st.builds(
@@ -27,6 +28,9 @@ approvals = st.builds(
     st.booleans(),
     st.sampled_from([None, ["qa"]]),
 )
+
+
+whens = st.sampled_from([["errors"], ["orders"], [*GATES]])
 
 
 @st.composite
@@ -46,6 +50,13 @@ def specs(draw: st.DrawFn) -> RolloutSpec:
             "drift": draw(st.sampled_from(["hold", "reassert"])),
             "no_data": {"then": draw(st.sampled_from(["hold", "rollback"]))},
         },
+        mitigations=[
+            {"when": when, "flag": FLAG | {"key": f"flag-{number}"}, "then_watch": "10s"}
+            for number, when in enumerate(
+                draw(st.lists(st.sampled_from([["errors"], ["orders"], [*GATES]]), max_size=3))
+            )
+            if set(when) <= used
+        ],
     )
 
 
@@ -121,7 +132,13 @@ def test_the_simulation_reaches_every_end_and_every_wait() -> None:
     asks: dict[str, Any] = {"percent": 5, "bake": "20s", "approval": {"within": "30s"}}
     wanted = spec(strategy=ladder(asks, {"percent": 100, "bake": "20s"}), gates=GATES)
     held = spec(strategy=ladder(asks | {"approval": {"within": "30s", "then": "hold"}}, {"percent": 100}), gates=GATES)
+    flagged = spec(
+        strategy=ladder(asks, {"percent": 100}),
+        gates=GATES,
+        mitigations=[{"when": ["errors"], "flag": FLAG | {"key": "feature"}, "then_watch": "10s"}],
+    )
     yes, good = Say(names.APPROVE, "ana"), Works()
+    bad: list[Event] = [Sees("errors", Verdict.BREACHED), Reports("breached")]
     stories: list[tuple[RolloutSpec, list[Event], Phase]] = [
         (wanted, [yes, good, good, good, good, good], Phase.PROMOTED),
         (wanted, [good, Say(names.ABORT)], Phase.ABORTED),
@@ -134,6 +151,12 @@ def test_the_simulation_reaches_every_end_and_every_wait() -> None:
         (wanted, [Fails(drifted=False)], Phase.HELD),
         (wanted, [Say(names.HOLD), good], Phase.HELD),
         (held, [good, good, Wait(30)], Phase.HELD),
+        (flagged, [good, *bad], Phase.MITIGATING),
+        (flagged, [good, *bad, good], Phase.MITIGATING),
+        (flagged, [good, *bad, good, good], Phase.HELD),
+        (flagged, [good, *bad, good, *bad], Phase.ROLLED_BACK),
+        (flagged, [good, *bad, Fails(drifted=False)], Phase.ROLLED_BACK),
+        (flagged, [good, *bad, good, Say(names.ABORT)], Phase.ABORTED),
     ]
     for spec_, happening, phase in stories:
         world = play(spec_, happening)

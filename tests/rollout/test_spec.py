@@ -16,11 +16,17 @@ from tests.rollout.given import ARTICLE, LIGHT, ladder, spec, written
 
 ONE_LIMIT = "a threshold gate needs one of `above` and `below` (or a query that ends in `> number` or `< number`)"
 EXAMPLES = "write a duration such as 90s, 5m, 1h30m, PT5M or a number of seconds"
+ROUTES = (
+    "unknown kind; known are envoy, nginx, haproxy, alb, ecs, lambda-alias, gateway-api, ingress-nginx, istio, "
+    "replicas, rolling-update, launchdarkly, unleash, flagd"
+)
 ROUTE = {"kind": "envoy", "connection": "edge-1", "service": "checkout"}
 GATE = {"query": "x", "above": 1}
 ERRORS = {"kind": "error-ratio", "requests": "r", "errors": "e"}
 ORDERS = {"kind": "proportion", "trials": "t", "successes": "s", "bad": "down"}
 STICKY: dict[str, Any] = ROUTE | {"sticky": {}}
+
+KINDS = ROUTES.removeprefix("unknown kind; known are ")
 
 
 def complaints(whole: object) -> list[str]:
@@ -63,6 +69,8 @@ def test_the_defaults_are_the_documented_ones() -> None:
         "max_duration": "P1D",
         "prove_within": "PT10S",
         "drain": "PT30S",
+        "ready_within": "PT2M",
+        "restore": "capped",
         "alarm_after": "PT1M",
     }
     approval = spec().strategy.stages[0].approval
@@ -135,8 +143,12 @@ def test_everything_that_is_missing_is_named_at_once() -> None:
 @pytest.mark.parametrize(
     ("whole", "sentence"),
     [
-        (route(kind="nginx"), "routes[0].kind: Input should be 'envoy' (got 'nginx')"),
-        (written(strategy={"kind": "blue-green"}), "strategy.kind: Input should be 'canary' (got 'blue-green')"),
+        (route(kind="apache"), f"routes[0].kind: {ROUTES} (got 'apache')"),
+        (written(routes=[{"connection": "edge-1"}]), "routes[0].kind: is missing; " + ROUTES.split("; ")[1]),
+        (
+            written(strategy={"kind": "big-bang"}),
+            "strategy.kind: unknown kind; known are canary, blue-green, rolling, flag (got 'big-bang')",
+        ),
         (
             written(policy={"undecided": "pass"}),
             "policy.undecided: Input should be 'advance', 'extend' or 'hold' (got 'pass')",
@@ -310,14 +322,63 @@ def test_every_mistake_is_told_at_once_and_none_twice() -> None:
     assert [sentence.split(":")[0] for sentence in complaints(both)] == ["service", "routes[0].weight", "policy.poll"]
 
 
+# ── Blue-green ──────────────────────────────────────────────────────────────────────────────────
+
+COLOURS: dict[str, Any] = {"kind": "blue-green", "preview": "5m", "bake": "20m"}
+SMOKE = {"kind": "probe", "connection": "edge", "path": "/healthz"}
+
+
+def test_blue_green_is_a_look_at_zero_and_one_step() -> None:
+    wanted = spec(strategy=COLOURS | {"approval": {"from": ["qa"]}})
+    assert [(stage.title, stage.percent, stage.bake) for stage in wanted.strategy.stages] == [
+        ("preview", 0, timedelta(minutes=5)),
+        ("switched", 100, timedelta(minutes=20)),
+    ]
+    assert [stage.approval is not None for stage in wanted.strategy.stages] == [True, False]
+    assert RolloutSpec.model_validate_json(wanted.model_dump_json(by_alias=True)) == wanted
+
+
+def test_without_traffic_only_gates_that_ask_by_themselves_are_watched() -> None:
+    gates = {"hard": GATE | {"standing": True}, "smoke": SMOKE, "errors": ERRORS}
+    wanted = spec(strategy=COLOURS, gates=gates | {"errors": GATE})
+    preview, switched = wanted.strategy.stages
+    assert list(wanted.gates_of(preview)) == ["smoke"]
+    assert list(wanted.gates_of(switched)) == ["hard", "smoke", "errors"]
+    named = spec(strategy=COLOURS | {"preview_gates": ["hard"]}, gates=gates | {"errors": GATE})
+    assert list(named.gates_of(named.strategy.stages[0])) == ["hard"]
+
+
+@pytest.mark.parametrize(
+    ("strategy", "sentence"),
+    [
+        ({"preview_gates": ["errors"]}, "strategy (preview).gates: errors compares stable with the candidate, which"),
+        ({"gates": ["errors"]}, "strategy (switched).gates: errors compares the candidate with stable, which has no"),
+        ({"gates": ["smoke"]}, "gates.errors is watched by no stage: name it in a stage's `gates`, or set"),
+        ({"bake": "9s"}, "strategy (switched).bake: 9s is shorter than two polls of 5s: it could see nothing"),
+    ],
+)
+def test_blue_green_says_what_could_see_nothing(strategy: dict[str, Any], sentence: str) -> None:
+    (complaint,) = complaints(written(strategy=COLOURS | strategy, gates={"smoke": SMOKE, "errors": ERRORS}))
+    assert complaint.startswith(sentence)
+
+
+def test_users_whom_a_load_balancer_keeps_are_let_go_before_a_bake_ends() -> None:
+    rule = {"kind": "alb", "connection": "aws", "load_balancer": "shop", "candidate": "green", "stable": "blue"}
+    (complaint,) = complaints(written(routes=[rule | {"sticky": {"ttl": "11m"}}]))
+    assert complaint.startswith("alb aws/shop:443 rule default: users stay on a target group for 11m, longer than the")
+    assert spec(routes=[rule | {"sticky": {"ttl": "10m"}}]).routes[0].sticky_users
+
+
 # ── Gates that count ────────────────────────────────────────────────────────────────────────────
 
 
 @pytest.mark.parametrize("kind", ["latenzy", "", 3, None, ["latency"]])
 def test_an_unknown_kind_of_gate_is_answered_with_the_known_ones(kind: object) -> None:
     (sentence,) = complaints(one_gate(kind=kind))
-    assert sentence.startswith("gates.errors: unknown kind; known are threshold, error-ratio, latency, proportion, ")
-    assert f"'kind': {kind!r}" in sentence
+    assert sentence.startswith(
+        "gates.errors.kind: unknown kind; known are threshold, error-ratio, latency, proportion, "
+    )
+    assert sentence.endswith(f" (got {kind!r})")
 
 
 def test_a_gate_that_compares_is_not_watched_where_stable_has_no_traffic() -> None:

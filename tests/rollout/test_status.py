@@ -2,8 +2,9 @@
 
 import pytest
 
+from rollout.happened import Phase
 from rollout.messages import TrafficRestored
-from rollout.progress import Phase, Progress
+from rollout.progress import Progress
 from rollout.status import RolloutStatus, status
 from rollout.story import details
 from tests.rollout.given import MINUTE, NOW, baked, baking, begun, both, planned, saw, spec, yes

@@ -13,13 +13,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rollout import names, story
+from rollout import mitigating, names, story
 from rollout.commands import obey
 from rollout.decide import Ask, Hold, settle
+from rollout.happened import Phase, RolloutResult, StageRecord
+from rollout.judge.evidence import Evidence, Tally
 from rollout.judge.verdict import Verdict
-from rollout.messages import Command, TrafficRestored
+from rollout.messages import Command, FlagTurnedOff, TrafficRestored
 from rollout.plan import Plan
-from rollout.progress import Phase, Progress, RolloutResult, StageRecord
+from rollout.progress import Progress
 from rollout.spec import RolloutSpec
 from tests.rollout.given import (
     LIGHT,
@@ -32,6 +34,7 @@ from tests.rollout.given import (
     ladder,
     planned,
     saw,
+    shifted,
     spec,
     state,
     written,
@@ -51,6 +54,16 @@ ANYBODY = spec(
 )
 NAMED = spec(strategy=ladder({"percent": 100, "approval": {}}), approvals={"four_eyes": True})
 CAREFUL = spec(approvals={"people": ["qa"], "four_eyes": True})
+
+FLAG = {"kind": "launchdarkly", "connection": "ld", "project": "web", "environment": "prod", "key": "new-checkout"}
+FLAGGED = spec(mitigations=[{"when": ["errors"], "flag": FLAG, "then_watch": "5m"}])
+EXPERIMENT = spec(
+    strategy={"kind": "flag", "experiment": True, "users": "orders", "stages": [{"percent": 50, "bake": "14d"}]},
+    routes=[FLAG],
+    gates={"orders": {"kind": "proportion", "trials": "users_total", "successes": "orders_total", "bad": "down"}},
+    policy={"max_duration": "30d"},
+    approvals=None,
+)
 
 Scene = tuple[RolloutSpec, Plan | None, Progress]
 
@@ -126,7 +139,45 @@ def held_by_ana() -> Progress:
     return there.noted("ignored: advance: it is held (held by ana: looking at the graphs); resume it first")
 
 
+def mitigating_now(*, off: bool) -> Progress:
+    """The first gate was breached, and the flag named for it goes off."""
+    bad = saw("breached", both(Verdict.BREACHED, observed=3 * MINUTE), gate="errors", reason=BREACH)
+    there = baking(1, planned(FLAGGED)).watched(bad, FLAGGED, LATER, counted=True).in_phase(Phase.MITIGATING)
+    if not off:
+        return there
+    there = mitigating.turned_off(there, FlagTurnedOff(by_us=True, proof="0 of 100 keys are given it"), FLAGGED, LATER)
+    return there.watching(Phase.MITIGATING, LATER)
+
+
+def recovered() -> Progress:
+    """It was the feature."""
+    good = saw("recovered", both(observed=5 * MINUTE))
+    return mitigating_now(off=True).watched(good, FLAGGED, LATER, counted=True).in_phase(Phase.HELD)
+
+
+def not_the_feature() -> Progress:
+    """It was not."""
+    bad = saw("breached", both(Verdict.BREACHED, observed=5 * MINUTE), gate="errors", reason=BREACH)
+    there = mitigating_now(off=True).watched(bad, FLAGGED, LATER, counted=True)
+    return there.in_phase(Phase.ROLLING_BACK)
+
+
+def experiment_over() -> Progress:
+    """The horizon is over, and a person is asked."""
+    plan = planned(EXPERIMENT, routes=[])
+    seen = Evidence(total=Tally(126_010, 3_402, 125_990, 3_150), here=Tally(), stage=0)
+    orders = state(Verdict.UNDECIDED, observed=14 * 24 * 60 * MINUTE, evidence=seen, active={}, enough=True)
+    there = shifted(begun(plan), 50, NOW).watching(Phase.BAKING, NOW)
+    there = there.watched(saw("baked", {"orders": orders}), EXPERIMENT, LATER, counted=True).next_stage(LATER)
+    return settle(Ask(), there, LATER).in_phase(Phase.AWAITING_APPROVAL)
+
+
 SCENES: dict[str, Scene] = {
+    "mitigating": of(mitigating_now(off=False), FLAGGED),
+    "mitigating-with-the-flag-off": of(mitigating_now(off=True), FLAGGED),
+    "held-because-it-was-the-feature": of(recovered(), FLAGGED),
+    "rolling-back-because-it-was-not-the-feature": of(not_the_feature(), FLAGGED),
+    "experiment-over": of(experiment_over(), EXPERIMENT),
     "preflight": (spec(), None, Progress()),
     "preflight-held": (spec(), None, Progress().hold("held by ana: wait for the sale", "ana", NOW)),
     "shifting-first": of(begun().shifting(5, 1)),
@@ -245,13 +296,18 @@ def test_a_summary_fits_into_its_bytes_and_is_cut_between_characters(text: str, 
 
 def test_a_shift_s_summary_is_the_concrete_fact() -> None:
     two = spec(
-        routes=[{"connection": "edge-1", "service": "checkout"}, {"connection": "edge-2", "service": "checkout"}]
+        routes=[
+            {"kind": "envoy", "connection": "edge-1", "service": "checkout"},
+            {"kind": "envoy", "connection": "edge-2", "service": "checkout"},
+        ]
     )
     assert story.shift_summary(two, 5, 25) == "5 % → 25 % on envoy edge-1/checkout and envoy edge-2/checkout"
 
 
 def test_a_shift_of_many_routes_fits_into_a_summary() -> None:
-    many: list[dict[str, Any]] = [{"connection": f"edge-{n}" + "x" * 50, "service": "y" * 63} for n in range(20)]
+    many: list[dict[str, Any]] = [
+        {"kind": "envoy", "connection": f"edge-{n}" + "x" * 50, "service": "y" * 63} for n in range(20)
+    ]
     assert len(story.shift_summary(spec(routes=many), 0.01, 99.99).encode()) <= story.MOST_SUMMARY_BYTES
 
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from rollout.judge.threshold import Vector
 from rollout.judge.verdict import GateState, Verdict
 from rollout.messages import Unseen, Watched, WatchHealth, Watching
-from rollout.watch import MOST_TICKS, begin, conclude, due, fold_gate, unseen
+from rollout.watch import MOST_TICKS, begin, conclude, due, fold_gate, ripe, unseen
 from tests.rollout.given import HEAVY, MINUTE, NOW_MS, state
 from tests.rollout.watches import HOLD_MS, POLL_MS, ROUTE, blind, order, watching
 
@@ -143,6 +143,15 @@ def test_a_breach_is_the_worst_news() -> None:
 
 def test_drift_is_worse_than_silence() -> None:
     assert end(order(), watching(unseen=blind(ROUTE, 9_999)), drift="moved") == ("drifted", None, "moved")
+
+
+def test_a_bake_that_only_waits_for_a_routes_proof_is_looked_at_again_soon() -> None:
+    unproven = blind(ROUTE, 1)
+    assert ripe(order(), watching(unseen=unproven))
+    assert not ripe(order(), watching()), "it is over"
+    assert not ripe(order(bake=None), watching(unseen=unproven)), "there is no bake"
+    assert not ripe(order(), watching(unseen=unproven | blind("gate errors", 1))), "more is missing than a proof"
+    assert not ripe(order(), watching({"errors": state(observed=MINUTE / 2)}, unseen=unproven)), "it is not over yet"
 
 
 def test_silence_is_worse_than_a_bake_that_is_done() -> None:

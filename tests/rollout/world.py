@@ -8,13 +8,27 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, assert_never
 
-from rollout import names
+from rollout import mitigating, names
 from rollout.commands import obey, refusal
-from rollout.decide import Advance, Ask, Decision, Expire, Hold, Promote, RollBack, Shift, Watch, decide, settle
+from rollout.decide import (
+    Advance,
+    Ask,
+    Decision,
+    Expire,
+    Hold,
+    Mitigate,
+    Promote,
+    RollBack,
+    Shift,
+    Watch,
+    decide,
+    settle,
+)
+from rollout.happened import Phase
 from rollout.judge.verdict import GateState, Verdict
-from rollout.messages import Command, TrafficRestored, TrafficShifted, Unseen, Watched, Watching
+from rollout.messages import Command, FlagTurnedOff, TrafficRestored, TrafficShifted, Unseen, Watched, Watching
 from rollout.plan import Plan
-from rollout.progress import MOST_BLIND_REPORTS, MOST_REASSERTIONS, Phase, Progress
+from rollout.progress import MOST_BLIND_REPORTS, MOST_REASSERTIONS, Progress
 from rollout.spec import RolloutSpec
 from rollout.status import status
 from tests.rollout.given import NOW, planned
@@ -62,6 +76,8 @@ class World:
                     self._to(self.progress.shifting(decision.percent, self.progress.epoch + 1))
                 case Watch():
                     self._begin_watch(decision)
+                case Mitigate():
+                    self._to(self.progress.in_phase(Phase.MITIGATING))
                 case Promote():
                     self._to(self.progress.in_phase(Phase.FINALIZING))
                 case RollBack():
@@ -157,6 +173,17 @@ class World:
             case Shift(percent) if self.progress.stop is None:
                 self._to(self.progress.shifted(TrafficShifted(percent=percent, epoch=self.progress.epoch), self.now))
                 self.doing = None
+            case Mitigate() if self.progress.stop is None:
+                told = FlagTurnedOff(by_us=True, proof="it is off")
+                self._to(mitigating.turned_off(self.progress, told, self.spec, self.now))
+                self.doing = None
+            case Watch(phase=Phase.MITIGATING) if self.seen is not None and not self.seen.unseen:
+                for name in self.seen.states:
+                    self._sees(name, Verdict.HEALTHY)
+                mitigation = mitigating.current(self.progress, self.spec)
+                assert mitigation is not None
+                self._wait(mitigation.then_watch)
+                self._end_watch("recovered")
             case Promote() if self.progress.stop is None:
                 self._to(self.progress.ended(Phase.PROMOTED, self.now))
             case Watch(counting=True) if self.seen is not None and not self.seen.unseen:
@@ -166,7 +193,12 @@ class World:
                 self._end_watch("baked")
 
     def _fails(self, event: Fails) -> None:
-        if not isinstance(self.doing, Shift | Promote) or self.progress.stop is not None:
+        if not isinstance(self.doing, Shift | Promote | Mitigate) or self.progress.stop is not None:
+            return
+        if isinstance(self.doing, Mitigate):
+            why = "it is still on" if event.drifted else "HTTP 500"
+            self._to(mitigating.not_turned_off(self.progress, why, self.spec, self.now))
+            self.doing = None
             return
         if event.partly and isinstance(self.doing, Shift):
             self._to(self.progress.but(percent=max(self.progress.percent, self.doing.percent)))
@@ -201,6 +233,7 @@ class World:
             "no-data": blind and "no-data" not in known,
             "blind": blind and reports and self.progress.blind is None,
             "sighted": not blind and reports and self.progress.blind is not None,
+            "recovered": False,
         }
         if may[why]:
             self._end_watch(why, gate=bad[0] if why == "breached" else None)
@@ -228,7 +261,7 @@ class World:
         now_ms = milliseconds(self.now)
         fresh = GateState(watermark_ms=now_ms)
         self.seen = Watching(
-            states={name: self.progress.gates.get(name, fresh) for name in gates},
+            states={name: mitigating.clocked(self.progress).get(name, fresh) for name in gates},
             watermark_ms=now_ms,
             observed_ms=self.progress.baked // timedelta(milliseconds=1),
         )
@@ -266,7 +299,13 @@ class World:
             return
         aborted = obey(self.plan, progress, names.ABORT, Command(), self.now)
         assert isinstance(decide(self.plan, aborted, self.now), RollBack), "an abort turns every state around"
-        if progress.held is not None:
+        if progress.breach is not None:
+            going_up = isinstance(decision, Shift) and decision.percent > progress.percent
+            assert not going_up, "nothing is raised while a gate is breached"
+            assert isinstance(decision, Mitigate | Watch | Shift)
+            flags = [each.flag for each in progress.mitigated]
+            assert len(flags) == len(set(flags)), "no flag is turned off twice"
+        elif progress.held is not None:
             assert isinstance(decision, Watch), "nothing moves while held"
             assert decision.phase is Phase.HELD
         match decision:

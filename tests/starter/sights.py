@@ -3,10 +3,11 @@
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from rollout.happened import Approved, Phase
 from rollout.judge.verdict import GateState, Verdict
 from rollout.messages import TrafficShifted, Unseen, Watching
 from rollout.plan import Facts, Plan, plan
-from rollout.progress import Approved, Phase, Progress
+from rollout.progress import Progress
 from rollout.spec import RolloutSpec
 from rollout.status import status
 from starter.rollouts import Run

@@ -15,7 +15,7 @@ from temporalio.api.workflow.v1 import WorkflowExecutionInfo
 from temporalio.exceptions import ApplicationError, CancelledError, TerminatedError
 
 from rollout import names
-from rollout.progress import Phase, RolloutResult
+from rollout.happened import Phase, RolloutResult
 from starter.endings import _failed
 from starter.exits import Exit, Sorry, of_phase
 from starter.rollouts import Run, _identity
@@ -33,6 +33,7 @@ def test_exit_codes_are_what_scripts_rely_on() -> None:
         "Baking": 0,
         "AwaitingApproval": 0,
         "Held": 13,
+        "Mitigating": 0,
         "Finalizing": 0,
         "Promoted": 0,
         "RollingBack": 0,
@@ -122,7 +123,10 @@ def test_without_a_command_the_help_is_shown() -> None:
         (["abort", "checkout", "--comment", "x" * 1001], "--comment: String should have at most 1000 characters"),
         (
             ["demo", "--scenario", "nope"],
-            "sluice demo: there is no scenario 'nope'; known are good, bad, slow, abort and all",
+            (
+                "sluice demo: there is no scenario 'nope'; known are good, bad, slow, abort, flag, blue-green, "
+                "flip-back and all"
+            ),
         ),
     ],
 )

@@ -7,8 +7,8 @@ from datetime import timedelta
 import pytest
 from rich.console import Console
 
+from rollout.happened import Phase
 from rollout.judge.verdict import Verdict
-from rollout.progress import Phase
 from rollout.story import details
 from starter.endings import Ending
 from starter.exits import Exit

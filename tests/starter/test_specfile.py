@@ -74,8 +74,18 @@ def changed(before: str, after: str) -> str:
             changed("people: [qa]", "people: [sre]"),
             "14: strategy.stages[0] (internal QA).approval.from: 'qa' is not one of approvals.people: sre",
         ),
-        (changed("kind: canary", "kind: blue-green"), "8: strategy.kind: Input should be 'canary' (got 'blue-green')"),
-        (changed("kind: envoy", "kind: alb"), "20: routes[0].kind: Input should be 'envoy' (got 'alb')"),
+        (
+            changed("kind: canary", "kind: big-bang"),
+            "8: strategy.kind: unknown kind; known are canary, blue-green, rolling, flag (got 'big-bang')",
+        ),
+        (
+            changed("kind: envoy", "kind: apache"),
+            (
+                "20: routes[0].kind: unknown kind; known are envoy, nginx, haproxy, alb, ecs, lambda-alias, "
+                "gateway-api, ingress-nginx, istio, replicas, rolling-update, launchdarkly, unleash, flagd (got "
+                "'apache')"
+            ),
+        ),
         (changed("  stable:", "  stabel:"), "6: release.stabel: unknown field; remove it or mend its spelling"),
         (changed("  stable:", "  stabel:"), "4: release.stable: is missing"),
         (
@@ -122,7 +132,12 @@ def test_a_machine_gets_the_mistakes_as_json() -> None:
     assert (answer.code, answer.err) == (1, "")
     assert json.loads(answer.out) == {
         "valid": False,
-        "complaints": [{"line": 8, "sentence": "strategy.kind: Input should be 'canary' (got 'x')"}],
+        "complaints": [
+            {
+                "line": 8,
+                "sentence": "strategy.kind: unknown kind; known are canary, blue-green, rolling, flag (got 'x')",
+            }
+        ],
     }
 
 
@@ -175,7 +190,8 @@ def test_json_that_is_no_yaml_is_still_json() -> None:
     spec = (
         '{"service"\n: "checkout", "environment": "prod", "release": {"candidate": "2", "stable": "1\\u007f"}, "x": 1,'
     )
-    Path("s.json").write_text(spec + ' "routes": [{"connection": "e", "service": "checkout"}]}', encoding="utf-8")
+    routes = ' "routes": [{"kind": "envoy", "connection": "e", "service": "checkout"}]}'
+    Path("s.json").write_text(spec + routes, encoding="utf-8")
     assert typed("validate", "s.json").err == "s.json:1: x: unknown field; remove it or mend its spelling\n"
 
 

@@ -38,7 +38,7 @@ def test_the_schema_refuses_an_unknown_field() -> None:
         Draft202012Validator(spec_schema()).validate({**written, "sevrice": 1})
 
 
-@pytest.mark.parametrize("name", ["canary-envoy.yaml", "checkout.yaml"])
+@pytest.mark.parametrize("name", ["canary-envoy.yaml", "canary-nginx.yaml", "blue-green-alb.yaml", "checkout.yaml"])
 def test_the_example_gate_is_the_alerting_rule_word_for_word(name: str) -> None:
     (group,) = yaml.safe_load(RULES.read_text("utf-8"))["groups"]
     (rule,) = group["rules"]

@@ -1,7 +1,9 @@
+import json
 import math
 import time
 import tomllib
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -145,3 +147,47 @@ def test_the_settings_name_the_running_parts(bed: Bed) -> None:
     assert httpx.get(f"{edge['admin']}/ready", trust_env=False).text.strip() == "LIVE"
     assert edge["routes"] == str(bed.envoy.routes)
     assert prometheus["url"] == bed.prometheus.url
+
+
+def _answers(url: str, count: int = 40) -> list[tuple[int, str]]:
+    """Status and variation of so many visits of different users."""
+    with httpx.Client(trust_env=False) as client:
+        visits = [client.get(url, headers={"X-User": f"u{number}"}) for number in range(count)]
+    return [(visit.status_code, visit.json()["variation"]) for visit in visits]
+
+
+def test_a_flag_is_on_for_everybody_and_what_it_turns_on_fails_in_the_candidate_only(tmp_path: Path) -> None:
+    with Bed(tmp_path, flag="new-checkout") as bed:
+        settings = tomllib.loads(bed.settings.read_text())["connections"]["flags"]
+        assert settings == {
+            "kind": "flagd",
+            "folder": str(bed.flag_file.parent),
+            "applications_look_every_s": 0.2,
+        }
+        assert bed.variations() == {"stable": "on", "canary": "on"}
+        bed.fault_of_feature(1.0)
+        assert set(_answers(bed.stable.url)) == {(200, "on")}
+        assert set(_answers(bed.candidate.url)) == {(500, "on")}
+        written = bed.flag_file.read_text(encoding="utf-8")
+        off = bed.flag_file.with_name("off.json")
+        off.write_text(json.dumps(_switched_off(json.loads(written))), encoding="utf-8")
+        off.replace(bed.flag_file)
+        both_off = {"stable": "off", "canary": "off"}
+        wait_until(lambda: bed.variations() == both_off, within_s=5, what="both shops have seen that the flag is off")
+        assert set(_answers(bed.candidate.url)) == {(200, "off")}
+        bed.turn_flag_on()
+        both_on = {"stable": "on", "canary": "on"}
+        wait_until(lambda: bed.variations() == both_on, within_s=5, what="both shops have seen that it is on again")
+
+
+def _switched_off(document: dict[str, Any]) -> dict[str, Any]:
+    flag = document["flags"]["new-checkout"]
+    return {"flags": {"new-checkout": {**flag, "targeting": {"if": [False, flag["targeting"], "off"]}}}}
+
+
+def test_a_bed_without_a_flag_has_none(bed: Bed) -> None:
+    assert bed.flag is None
+    assert "flags" not in tomllib.loads(bed.settings.read_text())["connections"]
+    assert not bed.flag_file.exists()
+    with pytest.raises(ValueError, match="this bed has no flag"):
+        bed.turn_flag_on()

@@ -6,7 +6,7 @@ import re
 import pytest
 
 from rollout import names
-from rollout.progress import Phase
+from rollout.happened import Phase
 from tests.workflows.stories import story
 from tests.workflows.trial import LASTING, Trials, ladder, stage
 

@@ -8,15 +8,17 @@ from rollout import commands, names
 from rollout import decide as deciding
 from rollout import story as telling
 from rollout.decide import Decision
+from rollout.happened import Phase
 from rollout.messages import Command
 from rollout.plan import Plan
-from rollout.progress import Phase, Progress
+from rollout.progress import Progress
 from rollout.spec import RolloutSpec
 from tests.workflows.stories import story
 from tests.workflows.trial import LASTING, Trials, ladder
+from workflows import rollout as acting
 
-# The workflow takes these functions from our own modules, which its sandbox passes through. Every rollout that starts
-# meanwhile gets the poisoned ones, so they do harm to nobody but the one who asks for it.
+# The worker runs workflows outside of a sandbox, so every rollout that runs meanwhile gets the poisoned functions: they
+# do harm to nobody but the one who asks for it.
 POISONED = "poisoned"
 
 
@@ -30,7 +32,7 @@ async def test_a_bug_in_a_decision_still_brings_the_traffic_back(trials: Trials)
         return right(plan, progress, now)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(deciding, "decide", wrong)
+        patch.setattr(acting, "decide", wrong)
         trial = trials.trial(ladder(5, 25, 100), requested_by=POISONED)
         await trial.start()
         result = await trial.went_back(Phase.ROLLED_BACK)

@@ -1,91 +1,17 @@
 """Gates that count, in a whole rollout: what they prove, carry, excuse and refuse."""
 
 import re
-import time
-from dataclasses import dataclass, field
-from functools import partial
-from itertools import pairwise
-from typing import Any
 
 from rollout import names
-from rollout.progress import Phase
+from rollout.happened import Phase
+from tests.workflows.counted import ERRORS, counting, now_ms
 from tests.workflows.stories import story
-from tests.workflows.trial import LASTING, Trial, Trials, ladder, stage
-
-REQUESTS = "http_requests_total"
-ERRORS = {"kind": "error-ratio", "requests": REQUESTS, "errors": f'{REQUESTS}{{status="500"}}', "dispersion": 1}
-PER_S = 400.0
-
-
-@dataclass
-class Shop:
-    """Both versions' counters: requests flow steadily since long before the rollout, split as the router was told.
-
-    Attributes:
-        failing: share of failing requests on a version, from a moment on; oldest first.
-    """
-
-    trial: Trial
-    failing: dict[str, list[tuple[int, float]]] = field(
-        default_factory=lambda: {"canary": [(0, 0.005)], "stable": [(0, 0.005)]}
-    )
-    began_ms: int = field(default_factory=lambda: _now_ms() - 120_000)
-
-    def open(self) -> "Shop":
-        for version in ("canary", "stable"):
-            for status in ("200", "500"):
-                self.trial.metrics.count(
-                    REQUESTS,
-                    partial(self._total, version, bad=status == "500"),
-                    version=version,
-                    status=status,
-                    instance=f"{version}:80",
-                    job="shop",
-                )
-        return self
-
-    def fails(self, version: str, share: float) -> None:
-        """From now on so many of a version's requests fail."""
-        self.failing[version].append((_now_ms(), share))
-
-    def hide(self, version: str) -> None:
-        """Nobody scrapes it any more."""
-        metrics = self.trial.metrics
-        metrics.counters = [each for each in metrics.counters if each.labels["version"] != version]
-
-    def _total(self, version: str, at_ms: int, *, bad: bool) -> float | None:
-        if at_ms < self.began_ms:
-            return None
-        offset_ms = _now_ms() - round(time.monotonic() * 1000)
-        written = [(round(each.at * 1000) + offset_ms, each.write.percent / 100) for each in self.trial.router.written]
-        splits = [(0, 0.0), *written]
-        turns = {since for since, _ in (*splits, *self.failing[version]) if self.began_ms < since < at_ms}
-        total = 0.0
-        for start, end in pairwise(sorted({self.began_ms, at_ms, *turns})):
-            split, failing = _at(splits, start), _at(self.failing[version], start)
-            share = split if version == "canary" else 1 - split
-            total += (end - start) / 1000 * PER_S * share * (failing if bad else 1 - failing)
-        return float(round(total))
-
-
-def _at(turns: list[tuple[int, float]], moment_ms: int) -> float:
-    return next(value for since, value in reversed(turns) if since <= moment_ms)
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000
-
-
-def _counting(trials: Trials, strategy: dict[str, Any] | None = None, **spec: Any) -> tuple[Trial, Shop]:
-    gates = spec.pop("gates", {"errors": ERRORS})
-    trial = trials.trial(strategy, **spec)
-    trial.spec["gates"] = {name: {**gate, "connection": trial.service} for name, gate in gates.items()}
-    return trial, Shop(trial).open()
+from tests.workflows.trial import LASTING, Trials, ladder, stage
 
 
 @story
 async def test_a_candidate_like_stable_is_promoted_and_the_record_says_what_was_not_excluded(trials: Trials) -> None:
-    trial, _ = _counting(trials, {"stages": [stage(5, "3s"), stage(50, "3s"), stage(100)]})
+    trial, _ = counting(trials, {"stages": [stage(5, "3s"), stage(50, "3s"), stage(100)]})
     await trial.start()
     result = await trial.promoted()
     assert list(result.percents_seen) == [5, 50, 100]
@@ -96,7 +22,7 @@ async def test_a_candidate_like_stable_is_promoted_and_the_record_says_what_was_
 
 @story
 async def test_a_bad_candidate_is_sent_back_with_the_counts_of_both_sides(trials: Trials) -> None:
-    trial, shop = _counting(trials, LASTING)
+    trial, shop = counting(trials, LASTING)
     await trial.start()
     await trial.until_baking()
     shop.fails("canary", 0.3)
@@ -109,13 +35,13 @@ async def test_a_bad_candidate_is_sent_back_with_the_counts_of_both_sides(trials
 
 @story
 async def test_an_outage_of_both_versions_blames_nobody(trials: Trials) -> None:
-    trial, shop = _counting(trials, LASTING)
+    trial, shop = counting(trials, LASTING)
     await trial.start()
     await trial.until_baking()
     for version in ("canary", "stable"):
         shop.fails(version, 0.5)
-    before = _now_ms()
-    await trial.until(lambda _: _now_ms() > before + 6000, "six seconds of outage")
+    before = now_ms()
+    await trial.until(lambda _: now_ms() > before + 6000, "six seconds of outage")
     assert (await trial.status()).phase is Phase.BAKING
     await trial.signal(names.ABORT)
     await trial.went_back(Phase.ABORTED)
@@ -123,7 +49,7 @@ async def test_an_outage_of_both_versions_blames_nobody(trials: Trials) -> None:
 
 @story
 async def test_evidence_is_carried_into_the_next_stage(trials: Trials) -> None:
-    trial, shop = _counting(trials, {"stages": [stage(5, "3s"), stage(50, "1h"), stage(100)]})
+    trial, shop = counting(trials, {"stages": [stage(5, "3s"), stage(50, "1h"), stage(100)]})
     await trial.start()
     await trial.until_baking("50 %")
     shop.fails("canary", 0.4)
@@ -136,7 +62,7 @@ async def test_evidence_is_carried_into_the_next_stage(trials: Trials) -> None:
 @story
 async def test_a_candidate_that_vanishes_from_the_metrics_is_never_called_healthy(trials: Trials) -> None:
     policy = {"no_data": {"hold": "2s", "then": "hold"}}
-    trial, shop = _counting(trials, LASTING, policy=policy)
+    trial, shop = counting(trials, LASTING, policy=policy)
     await trial.start()
     await trial.until_baking()
     shop.hide("canary")
@@ -148,7 +74,7 @@ async def test_a_candidate_that_vanishes_from_the_metrics_is_never_called_health
 
 @story
 async def test_undecided_hold_asks_a_person_at_the_end_of_the_bake(trials: Trials) -> None:
-    trial, _ = _counting(
+    trial, _ = counting(
         trials,
         {"stages": [stage(5, "3s"), stage(100)]},
         policy={"undecided": "hold"},
@@ -165,7 +91,7 @@ async def test_undecided_hold_asks_a_person_at_the_end_of_the_bake(trials: Trial
 
 @story
 async def test_an_early_stage_ends_as_soon_as_health_is_proven(trials: Trials) -> None:
-    trial, _ = _counting(
+    trial, _ = counting(
         trials, {"stages": [stage(5, "1h", early=True), stage(100)]}, gates={"errors": {**ERRORS, "proof": 50}}
     )
     await trial.start()
@@ -176,11 +102,11 @@ async def test_an_early_stage_ends_as_soon_as_health_is_proven(trials: Trials) -
 
 @story
 async def test_too_few_requests_keep_the_stage(trials: Trials) -> None:
-    trial, _ = _counting(trials, ladder(5, 100), gates={"errors": {**ERRORS, "min_requests": 1_000_000, "proof": 1.3}})
+    trial, _ = counting(trials, ladder(5, 100), gates={"errors": {**ERRORS, "min_requests": 1_000_000, "proof": 1.3}})
     await trial.start()
     await trial.until(lambda now: now.progress.baked.total_seconds() >= 0 and now.phase is Phase.BAKING, "it bakes")
-    before = _now_ms()
-    await trial.until(lambda _: _now_ms() > before + 5000, "longer than the bake")
+    before = now_ms()
+    await trial.until(lambda _: now_ms() > before + 5000, "longer than the bake")
     assert (await trial.status()).phase is Phase.BAKING
     await trial.update(names.ADVANCE)
     await trial.promoted()
@@ -189,7 +115,7 @@ async def test_too_few_requests_keep_the_stage(trials: Trials) -> None:
 @story
 async def test_a_label_that_no_series_has_is_refused_with_the_values_there_are(trials: Trials) -> None:
     versions = {"label": "version", "candidate": "canary", "stable": "live"}
-    trial, _ = _counting(trials, ladder(5, 100), gates={"errors": {**ERRORS, "versions": versions}})
+    trial, _ = counting(trials, ladder(5, 100), gates={"errors": {**ERRORS, "versions": versions}})
     await trial.start()
     failure = await trial.failed("Refused")
     assert 'no series of http_requests_total has version="live"; its values are canary, stable' in failure.message
@@ -197,7 +123,7 @@ async def test_a_label_that_no_series_has_is_refused_with_the_values_there_are(t
 
 @story
 async def test_the_plan_says_what_each_bake_can_see(trials: Trials) -> None:
-    trial, _ = _counting(trials, LASTING)
+    trial, _ = counting(trials, LASTING)
     await trial.start()
     await trial.until_baking()
     plan = await trial.handle.query(names.PLAN)
@@ -212,7 +138,7 @@ async def test_what_is_seen_while_people_are_asked_before_a_stage_counts_for_the
     trials: Trials,
 ) -> None:
     asks = {"before": True, "within": "1h"}
-    trial, _ = _counting(trials, {"stages": [stage(5, "3s"), stage(50, "1h", approval=asks, early=True), stage(100)]})
+    trial, _ = counting(trials, {"stages": [stage(5, "3s"), stage(50, "1h", approval=asks, early=True), stage(100)]})
     await trial.start()
     await trial.until_phase(Phase.AWAITING_APPROVAL)
     await trial.until_looked(4)
@@ -227,7 +153,7 @@ async def test_what_is_seen_while_people_are_asked_before_a_stage_counts_for_the
 
 @story
 async def test_a_held_gate_that_somebody_resumed_from_collects_its_evidence_anew(trials: Trials) -> None:
-    trial, shop = _counting(trials, LASTING, gates={"errors": {**ERRORS, "on_breach": "hold"}})
+    trial, shop = counting(trials, LASTING, gates={"errors": {**ERRORS, "on_breach": "hold"}})
     await trial.start()
     await trial.until_baking()
     shop.fails("canary", 0.3)

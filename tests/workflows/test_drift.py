@@ -1,7 +1,8 @@
 """A route that somebody else changed."""
 
 from rollout import names
-from rollout.progress import MOST_REASSERTIONS, Phase
+from rollout.happened import Phase
+from rollout.progress import MOST_REASSERTIONS
 from tests.workflows.stories import story
 from tests.workflows.trial import LASTING, Trial, Trials, eventually, stage
 

@@ -4,7 +4,7 @@ import pytest
 from temporalio.client import WorkflowUpdateFailedError
 
 from rollout import names
-from rollout.progress import Phase
+from rollout.happened import Phase
 from tests.workflows.stories import story
 from tests.workflows.test_approval import refused
 from tests.workflows.trial import LASTING, Trials, ladder

@@ -7,7 +7,7 @@ from temporalio.api.common.v1 import Payload
 from temporalio.common import RawValue
 
 from rollout import names
-from rollout.progress import Phase
+from rollout.happened import Phase
 from tests.workflows.stories import story
 from tests.workflows.test_approval import refused
 from tests.workflows.trial import LASTING, Trials, stage

@@ -3,7 +3,7 @@
 import pytest
 
 from rollout import names
-from rollout.progress import Phase
+from rollout.happened import Phase
 from tests.fakes.metrics import GONE
 from tests.workflows.stories import story
 from tests.workflows.trial import LASTING, Trials, ladder

@@ -3,8 +3,8 @@
 import asyncio
 
 from rollout import names
+from rollout.happened import Phase
 from rollout.plan import Plan
-from rollout.progress import Phase
 from tests.workflows.stories import story
 from tests.workflows.trial import LASTING, Trials, ladder, stage
 

@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 
 from rollout import names
-from rollout.progress import Phase
+from rollout.happened import Phase
 from tests.workflows.skipping import skipping
 from tests.workflows.stories import story
 from tests.workflows.trial import LASTING, Trial, Trials, eventually

@@ -8,7 +8,7 @@ import pytest
 from temporalio.exceptions import WorkflowAlreadyStartedError
 
 from rollout import names
-from rollout.progress import Phase
+from rollout.happened import Phase, RolloutResult
 from tests.workflows.skipping import skipping
 from tests.workflows.stories import story
 from tests.workflows.trial import LASTING, Trial, Trials
@@ -42,6 +42,14 @@ def _no_candidate(trial: Trial) -> None:
     trial.router.healthy["candidate"] = 0
 
 
+def _slow(trial: Trial) -> None:
+    trial.router.proves_after_s = 60
+
+
+def _coarse(trial: Trial) -> None:
+    trial.router.finest = 10
+
+
 def _no_pool(trial: Trial) -> None:
     del trial.router.healthy["stable"]
 
@@ -63,6 +71,8 @@ SPOILT: list[tuple[Callable[[Trial], None], str]] = [
     (_broken_query, "unexpected end of input"),
     (_no_candidate, "the candidate pool"),
     (_no_pool, "the router knows no pool"),
+    (_slow, "it can prove a write 60 s after it at the earliest; make policy.prove_within longer"),
+    (_coarse, "it can send no less than 10 % to either pool, stage 5 % wants 5 %"),
     (_strangers, "no people 'martians'"),
     (_too_short, "max_duration is not longer than the bakes"),
 ]
@@ -147,3 +157,13 @@ async def test_after_a_termination_the_next_start_says_what_was_left_behind(tria
     trial.router.written.clear()
     await trial.start()
     assert "already sends 5 % to the candidate (left by a rollout that was terminated?)" in await refused(trial)
+
+
+@story
+async def test_a_workflow_id_that_no_router_could_keep_is_refused(trials: Trials) -> None:
+    trial = trials.trial()
+    handle = await trial.client.start_workflow(
+        names.ROLLOUT, trial.spec, id=f"{trial.id};\n reload", task_queue=names.TASK_QUEUE, result_type=RolloutResult
+    )
+    trial.started.append(handle)
+    assert "may hold letters, digits and . _ : / @ - only" in await refused(trial)

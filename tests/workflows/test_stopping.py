@@ -5,7 +5,7 @@ import asyncio
 from temporalio.client import WorkflowUpdateFailedError
 
 from rollout import names
-from rollout.progress import Phase, RolloutResult
+from rollout.happened import Phase, RolloutResult
 from tests.workflows.stories import story
 from tests.workflows.trial import LASTING, Trial, Trials, eventually, ladder, stage
 

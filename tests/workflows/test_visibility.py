@@ -4,7 +4,7 @@ from temporalio.api.enums.v1 import EventType
 from temporalio.api.sdk.v1 import WorkflowMetadata
 
 from rollout import names
-from rollout.progress import Phase
+from rollout.happened import Phase
 from tests.workflows.stories import story
 from tests.workflows.trial import LASTING, Trials, stage
 from workflows.converter import DATA_CONVERTER

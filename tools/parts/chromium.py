@@ -69,11 +69,9 @@ def _unpack() -> None:
     except UnavailableError as error:
         raise UnavailableError(f"{error}\n  Install Chromium, so that `chromium` is on PATH.") from error
     (_FOLDER / "fonts.conf").write_text(_FONTS.format(folder=_FOLDER))
-    # Libraries sit in the architecture's folder and, for a few, in one more below it.
-    libraries = {file.parent for root in ("usr/lib", "lib") for file in (_FOLDER / root).rglob("*.so*")}
     program = _FOLDER / "usr" / "lib" / "chromium" / "chromium"
     _write_starter(
-        f"export LD_LIBRARY_PATH={shlex.quote(':'.join(sorted(map(str, libraries))))}\n"
+        f"export LD_LIBRARY_PATH={shlex.quote(debian.libraries(_FOLDER))}\n"
         f"export FONTCONFIG_FILE={shlex.quote(str(_FOLDER / 'fonts.conf'))}\n"
         f"exec {shlex.quote(str(program))}"
     )

@@ -8,16 +8,37 @@ import time
 from collections.abc import Sequence
 
 from tools.parts.chromium import CHROMIUM
+from tools.parts.controlplane import CONTROLPLANE
 from tools.parts.environment import PYTHON_PART
 from tools.parts.envoy import ENVOY
+from tools.parts.haproxy import HAPROXY
+from tools.parts.ldrelay import LDRELAY
+from tools.parts.nginx import NGINX
 from tools.parts.part import Part
 from tools.parts.places import alone
+from tools.parts.postgresql import POSTGRESQL
 from tools.parts.prometheus import PROMETHEUS
 from tools.parts.running import UnavailableError
 from tools.parts.temporal import TEMPORAL
+from tools.parts.unleash import UNLEASH
 
 # In the order in which they are had: what others need first, what takes long last.
-_PARTS = {part.name: part for part in (PYTHON_PART, ENVOY, PROMETHEUS, CHROMIUM, TEMPORAL)}
+_PARTS = {
+    part.name: part
+    for part in (
+        PYTHON_PART,
+        ENVOY,
+        HAPROXY,
+        NGINX,
+        PROMETHEUS,
+        CHROMIUM,
+        POSTGRESQL,
+        UNLEASH,
+        LDRELAY,
+        TEMPORAL,
+        CONTROLPLANE,
+    )
+}
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -48,7 +69,7 @@ def run(arguments: Sequence[str]) -> int:
 
 def _list() -> int:
     for part in _PARTS.values():
-        print(f"{part.name:<11}{part.version() or 'not in place':<14}{part.what}{' (optional)' * part.optional}")
+        print(f"{part.name:<13}{part.version() or 'not in place':<14}{part.what}{' (optional)' * part.optional}")
     return 0
 
 
@@ -73,9 +94,9 @@ def _put_one(part: Part) -> bool:
     with alone(part.name):
         version = part.version()
         if version:
-            print(f"{part.name:<11}{version}", flush=True)
+            print(f"{part.name:<13}{version}", flush=True)
             return True
-        print(f"{part.name:<11}… {part.what}", flush=True)
+        print(f"{part.name:<13}… {part.what}", flush=True)
         began = time.monotonic()
         reason = ""
         try:
@@ -85,8 +106,8 @@ def _put_one(part: Part) -> bool:
         version = None if reason else part.version()
         if version is None:
             optional = part.optional and not os.environ.get("CI")
-            print(f"{part.name:<11}cannot be had{', and is optional: what needs it is skipped' * optional}")
+            print(f"{part.name:<13}cannot be had{', and is optional: what needs it is skipped' * optional}")
             print(f"  {reason or 'it was put in place but does not answer with its version'}", flush=True)
             return optional
-        print(f"{part.name:<11}{version} ({time.monotonic() - began:.0f} s)", flush=True)
+        print(f"{part.name:<13}{version} ({time.monotonic() - began:.0f} s)", flush=True)
         return True

@@ -6,11 +6,12 @@ apt checks its signature.
 
 import os
 import re
+import shlex
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
-from tools.parts.places import empty, on_path
+from tools.parts.places import BIN, empty, on_path
 from tools.parts.running import UnavailableError, ask, run
 
 
@@ -38,6 +39,24 @@ def unpack(packages: Sequence[str], folder: Path, *, with_dependencies: bool = F
     for archive in sorted(archives.glob("*.deb")):
         run(["dpkg-deb", "--extract", archive, folder], f"unpacking {packages[0]}")
     empty(archives).rmdir()
+
+
+def libraries(folder: Path) -> str:
+    """Where the libraries of unpacked packages are: a value for LD_LIBRARY_PATH."""
+    # They sit in the architecture's folder and, for a few, in one more below it.
+    found = {file.parent for root in ("usr/lib", "lib") for file in (folder / root).rglob("*.so*")}
+    return ":".join(sorted(map(str, found)))
+
+
+def write_starter(name: str, folder: Path, program: Path) -> None:
+    """Make `.tools/bin/NAME` start an unpacked program with the libraries beside it."""
+    BIN.mkdir(parents=True, exist_ok=True)
+    starter = BIN / name
+    starter.unlink(missing_ok=True)
+    starter.write_text(
+        f'#!/bin/sh\nexport LD_LIBRARY_PATH={shlex.quote(libraries(folder))}\nexec {shlex.quote(str(program))} "$@"\n'
+    )
+    starter.chmod(0o755)
 
 
 def _refresh(packages: Sequence[str]) -> None:

@@ -1,28 +1,41 @@
 """What every router adapter promises, run against the real router.
 
-A backend joins by one class in `test_contract.py`: a `Stand` that starts its router in front of two shops, and a
-fixture that gives it. Nothing in here knows any router.
+A backend joins by a file `test_contract_<backend>.py`: a `Stand` that starts its router in front of two shops, a
+fixture that gives it, and a class that inherits `RouterContract` and those of the smaller contracts that the router can
+keep. Nothing in here knows any router.
 """
 
 import asyncio
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable
-from contextlib import AbstractAsyncContextManager
-from urllib.parse import urlsplit
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, suppress
+from datetime import timedelta
+from typing import ClassVar
 
 import httpx
 import pytest
+from temporalio.testing import ActivityEnvironment
 
 from activities.ports import Router, RouteState, Write
-from rollout.errors import Misconfigured, RouteOwned, RouteRejected, RouterUnreachable, Superseded
-from rollout.routes import ForcedHeader, Sticky
-from testbed.load import Connection
-from testbed.visitors import Visitor
+from activities.traffic import TrafficActivities
+from rollout.errors import (
+    Misconfigured,
+    NotRestored,
+    RouteOwned,
+    RouteRejected,
+    RouterUnreachable,
+    SluiceError,
+    Superseded,
+)
+from rollout.messages import RestoreTraffic
+from rollout.routes import EnvoyRoute, ForcedHeader, Route
+from tests.fakes.connections import FakeConnections
 
 OWNER = "rollout:prod/checkout"
 HEADER = ForcedHeader()
 PROVEN_WITHIN_S = 5.0
+PLACE = EnvoyRoute(connection="edge-1", service="checkout")  # for messages only: the stand has its own
 
 
 class Stand(ABC):
@@ -30,21 +43,54 @@ class Stand(ABC):
 
     Attributes:
         url: where visitors come in.
+        percents: what is asked for, in order; every one is proven.
+        troubles: what can be wrong with the way to the router, and the error that must be raised then.
+        header: with which a visitor chooses a version, if the router can split by one.
     """
 
     url: str
+    header: ForcedHeader = HEADER
+    percents: tuple[float, ...] = (0, 1, 5, 25, 50, 99, 100, 0.25, 0)
+    troubles: ClassVar[Mapping[str, type[SluiceError]]]
 
     @abstractmethod
     def router(self, *, unknown_candidate: bool = False) -> Router:
         """The adapter for the route, with the forced header; or one whose candidate the router has never heard of."""
 
     @abstractmethod
+    def other_router(self) -> Router:
+        """The adapter for another service of the same router, with pools of its own or the same ones."""
+
+    @abstractmethod
     def written(self) -> object:
         """Something that is equal as long as nobody writes the configuration, not even the same again."""
 
     @abstractmethod
+    async def drift(self, percent: float) -> None:
+        """Somebody else changes the split by hand, as people do with this router, and it takes effect."""
+
+    @abstractmethod
+    def trouble(self, name: str) -> AbstractAsyncContextManager[None]:
+        """One of `troubles` lasts."""
+
+    async def visit(self, visits: int, headers: dict[str, str] | None = None) -> list[str]:
+        """The version that answers each of so many visits; every one must be answered."""
+        async with httpx.AsyncClient(trust_env=False) as http:
+            answers = [await http.get(self.url, headers=headers) for _ in range(visits)]
+        assert {answer.status_code for answer in answers} == {200}
+        return [answer.headers["X-Version"] for answer in answers]
+
+
+class RefusingStand(Stand):
+    """A router that checks a configuration before it uses it."""
+
+    @abstractmethod
     async def spoil(self) -> None:
         """Change the operator's part of the configuration so that the router refuses it, whatever is written next."""
+
+
+class StoppableStand(Stand):
+    """A router that is a program of ours, and can be away."""
 
     @abstractmethod
     def stop(self) -> None:
@@ -53,6 +99,10 @@ class Stand(ABC):
     @abstractmethod
     def start(self) -> None:
         """Start the same router again."""
+
+
+class CountingStand(Stand):
+    """A router that counts requests in flight."""
 
     @abstractmethod
     def slow(self) -> AbstractAsyncContextManager[None]:
@@ -83,26 +133,35 @@ async def proven(router: Router, percent: float) -> RouteState:
     return seen[-1]
 
 
-async def canaries(url: str, visits: int, headers: dict[str, str] | None = None) -> int:
-    """How many of so many visits the candidate answers; every one must be answered."""
-    async with httpx.AsyncClient(trust_env=False) as http:
-        answers = [await http.get(url, headers=headers) for _ in range(visits)]
-    assert {answer.status_code for answer in answers} == {200}
-    return sum(answer.headers["X-Version"] == "canary" for answer in answers)
+class Only(FakeConnections):
+    """Connections whose every route is that of a stand."""
+
+    def __init__(self, stand: Stand) -> None:
+        super().__init__()
+        self._stand = stand
+
+    def router(self, route: Route) -> Router:
+        assert route == PLACE
+        return self._stand.router()
+
+
+async def canaries(stand: Stand, visits: int, headers: dict[str, str] | None = None) -> int:
+    """How many of so many visits the candidate answers."""
+    return (await stand.visit(visits, headers)).count("canary")
 
 
 class RouterContract:
     """Subclass it, mark the subclass with `server`, and give it a fixture `stand`."""
 
     async def test_a_route_that_nobody_touched_has_no_candidate_and_no_owner(self, stand: Stand) -> None:
-        state = await stand.router().read()
+        state = await proven(stand.router(), 0)  # it was put up a moment ago
         assert (state.percent, state.in_force, state.epoch, state.owner, state.forced) == (0, 0, 0, None, False)
         assert state.healthy == {"candidate": 1, "stable": 1}
         assert state.problem is None
 
     async def test_every_percent_comes_into_force_with_proof(self, stand: Stand) -> None:
         router = stand.router()
-        for epoch, percent in enumerate((0, 1, 5, 25, 50, 99, 100, 0.25, 0), start=1):
+        for epoch, percent in enumerate(stand.percents, start=1):
             await router.write(Write(percent=percent, epoch=epoch, owner=OWNER))
             state = await proven(router, percent)
             assert (state.percent, state.epoch, state.owner) == (percent, epoch, OWNER)
@@ -114,7 +173,7 @@ class RouterContract:
         await router.write(Write(percent=percent, epoch=1, owner=OWNER))
         await proven(router, percent)
         sigma = math.sqrt(visits * share * (1 - share))
-        assert abs(await canaries(stand.url, visits) - visits * share) <= 5 * sigma
+        assert abs(await canaries(stand, visits) - visits * share) <= 5 * sigma
 
     async def test_the_same_write_again_writes_nothing(self, stand: Stand) -> None:
         router, write = stand.router(), Write(percent=25, epoch=1, owner=OWNER)
@@ -148,21 +207,6 @@ class RouterContract:
         await router.write(Write(percent=0, epoch=2, owner=OWNER))
         await proven(router, 0)
 
-    @pytest.mark.parametrize("percent", [0, 100])
-    async def test_the_forced_header_beats_every_percent(self, stand: Stand, percent: float) -> None:
-        router = stand.router()
-        await router.write(Write(percent=percent, epoch=1, owner=OWNER))
-        assert (await proven(router, percent)).forced
-        assert await canaries(stand.url, 5, {HEADER.name: HEADER.candidate}) == 5
-        assert await canaries(stand.url, 5, {HEADER.name: HEADER.stable}) == 0
-
-    async def test_without_the_forced_rules_the_header_means_nothing(self, stand: Stand) -> None:
-        router = stand.router()
-        await router.write(Write(percent=0, epoch=1, owner=OWNER))
-        await router.write(Write(percent=0, epoch=2, owner=OWNER, header=False))
-        assert not (await proven(router, 0)).forced
-        assert await canaries(stand.url, 5, {HEADER.name: HEADER.candidate}) == 0
-
     async def test_release_takes_mark_and_rules_off_and_keeps_percent_and_fence(self, stand: Stand) -> None:
         router = stand.router()
         await router.write(Write(percent=100, epoch=3, owner=OWNER))
@@ -173,16 +217,6 @@ class RouterContract:
             await router.write(Write(percent=5, epoch=3, owner=OWNER))
         await router.write(Write(percent=5, epoch=5, owner="rollout:prod/next"))
         assert (await proven(router, 5)).owner == "rollout:prod/next"
-
-    async def test_a_refused_configuration_is_undone(self, stand: Stand) -> None:
-        router = stand.router()
-        await router.write(Write(percent=5, epoch=1, owner=OWNER))
-        await stand.spoil()
-        with pytest.raises(RouteRejected, match="log"):
-            await router.write(Write(percent=25, epoch=2, owner=OWNER))
-        state = await router.read()
-        assert (state.percent, state.epoch) == (5, 1)
-        assert await canaries(stand.url, 5, {HEADER.name: HEADER.stable}) == 0
 
     async def test_a_pool_that_the_router_does_not_know_gets_nothing(self, stand: Stand) -> None:
         router, before = stand.router(unknown_candidate=True), stand.written()
@@ -196,7 +230,106 @@ class RouterContract:
         await router.write(Write(percent=0, epoch=1, owner=OWNER, release=True))
         await proven(router, 0)
 
-    async def test_a_router_that_is_away_takes_no_raise_but_the_way_back(self, stand: Stand) -> None:
+    async def test_a_change_by_hand_is_noticed_and_put_right_by_the_next_write(self, stand: Stand) -> None:
+        router = stand.router()
+        await router.write(Write(percent=5, epoch=1, owner=OWNER))
+        await proven(router, 5)
+        await stand.drift(40)
+
+        async def noticed() -> bool:
+            state = await router.read()
+            return state.percent == 40 or (state.percent == 5 and state.in_force is None and state.problem is not None)
+
+        await until(noticed)
+        await router.write(Write(percent=5, epoch=2, owner=OWNER))
+        assert (await proven(router, 5)).epoch == 2
+
+    @pytest.mark.parametrize("percent", [0, 1, 50, 100])
+    async def test_every_state_can_be_brought_back_to_stable(self, stand: Stand, percent: float) -> None:
+        router = stand.router()
+        await router.write(Write(percent=percent, epoch=1, owner=OWNER))
+        await proven(router, percent)
+        await stand.drift(60)
+        await router.write(Write(percent=0, epoch=2, owner=OWNER, header=False, release=True))
+        state = await proven(router, 0)
+        assert (state.owner, state.forced, state.epoch) == (None, False, 2)
+        assert await canaries(stand, 40) == 0
+
+    async def test_two_services_move_at_once_and_leave_each_other_alone(self, stand: Stand) -> None:
+        routers = (stand.router(), stand.other_router())
+        for epoch, percents in enumerate(((5, 50), (25, 0), (50, 100), (0, 0)), start=1):
+            writes = [Write(percent=each, epoch=epoch, owner=f"{OWNER}-{n}") for n, each in enumerate(percents)]
+            await asyncio.gather(*(router.write(each) for router, each in zip(routers, writes, strict=True)))
+            for router, each in zip(routers, writes, strict=True):
+                assert (await proven(router, each.percent)).owner == each.owner
+
+    async def test_what_is_wrong_with_the_way_there_has_the_right_name(self, stand: Stand) -> None:
+        router = stand.router()
+        await router.write(Write(percent=5, epoch=1, owner=OWNER))
+        await proven(router, 5)
+        for name, error in stand.troubles.items():
+            before = stand.written()
+            async with stand.trouble(name):
+                with pytest.raises(error):
+                    await router.write(Write(percent=75, epoch=2, owner=OWNER))
+            assert stand.written() == before, name
+        assert (await proven(router, 5)).epoch == 1
+
+    async def test_a_way_back_that_met_trouble_ends_when_the_trouble_is_over(self, stand: Stand) -> None:
+        hands = TrafficActivities(Only(stand))
+        for epoch, name in enumerate(stand.troubles):
+            await stand.router().write(Write(percent=50, epoch=3 * epoch + 1, owner=OWNER))
+            await proven(stand.router(), 50)
+            order = RestoreTraffic(
+                routes=(PLACE,), epoch=3 * epoch + 2, owner=OWNER, prove_within=timedelta(seconds=PROVEN_WITHIN_S)
+            )
+            hasty = order.model_copy(update={"prove_within": timedelta(seconds=0.5)})
+            async with stand.trouble(name):
+                with suppress(NotRestored):  # some troubles do not keep the way back
+                    await ActivityEnvironment().run(hands.restore_traffic, hasty)
+            with suppress(NotRestored):  # what was in the way may be remembered for a moment
+                await ActivityEnvironment().run(hands.restore_traffic, hasty)
+            await ActivityEnvironment().run(hands.restore_traffic, order)
+            assert await canaries(stand, 20) == 0, name
+
+
+class ForcedHeaderContract:
+    """A router that can split by header; needs a fixture `stand`."""
+
+    @pytest.mark.parametrize("percent", [0, 100])
+    async def test_the_forced_header_beats_every_percent(self, stand: Stand, percent: float) -> None:
+        router = stand.router()
+        await router.write(Write(percent=percent, epoch=1, owner=OWNER))
+        assert (await proven(router, percent)).forced
+        assert await canaries(stand, 5, {stand.header.name: stand.header.candidate}) == 5
+        assert await canaries(stand, 5, {stand.header.name: stand.header.stable}) == 0
+
+    async def test_without_the_forced_rules_the_header_means_nothing(self, stand: Stand) -> None:
+        router = stand.router()
+        await router.write(Write(percent=0, epoch=1, owner=OWNER))
+        await router.write(Write(percent=0, epoch=2, owner=OWNER, header=False))
+        assert not (await proven(router, 0)).forced
+        assert await canaries(stand, 5, {stand.header.name: stand.header.candidate}) == 0
+
+
+class RefusalContract:
+    """A router that checks before it uses; needs a fixture `stand` that gives a `RefusingStand`."""
+
+    async def test_a_refused_configuration_is_undone(self, stand: RefusingStand) -> None:
+        router = stand.router()
+        await router.write(Write(percent=5, epoch=1, owner=OWNER))
+        await stand.spoil()
+        with pytest.raises(RouteRejected):
+            await router.write(Write(percent=25, epoch=2, owner=OWNER))
+        state = await router.read()
+        assert (state.percent, state.epoch) == (5, 1)
+        assert await canaries(stand, 5, {HEADER.name: HEADER.stable}) == 0
+
+
+class RestartContract:
+    """A router that can be away and come back; needs a fixture `stand` that gives a `StoppableStand`."""
+
+    async def test_a_router_that_is_away_takes_no_raise_but_the_way_back(self, stand: StoppableStand) -> None:
         router = stand.router()
         await router.write(Write(percent=50, epoch=1, owner=OWNER))
         before = stand.written()
@@ -213,21 +346,25 @@ class RouterContract:
         finally:
             stand.start()
         assert (await proven(router, 0)).epoch == 2
-        assert await canaries(stand.url, 20) == 0
+        assert await canaries(stand, 20) == 0
 
-    async def test_a_restart_of_the_router_keeps_the_percent(self, stand: Stand) -> None:
+    async def test_a_restart_of_the_router_keeps_the_percent(self, stand: StoppableStand) -> None:
         router = stand.router()
         await router.write(Write(percent=100, epoch=1, owner=OWNER))
         stand.stop()
         stand.start()
         await proven(router, 100)
-        assert await canaries(stand.url, 20) == 20
+        assert await canaries(stand, 20) == 20
 
-    async def test_requests_in_flight_are_counted(self, stand: Stand) -> None:
+
+class InFlightContract:
+    """A router that counts requests in flight; needs a fixture `stand` that gives a `CountingStand`."""
+
+    async def test_requests_in_flight_are_counted(self, stand: CountingStand) -> None:
         router = stand.router()
         assert await router.in_flight("stable") == 0
         async with stand.slow():
-            visitors = [asyncio.ensure_future(canaries(stand.url, 1)) for _ in range(3)]
+            visitors = [asyncio.ensure_future(canaries(stand, 1)) for _ in range(3)]
 
             async def all_are_waiting() -> bool:
                 return await router.in_flight("stable") == 3
@@ -236,106 +373,3 @@ class RouterContract:
             assert await router.in_flight("candidate") == 0
             await asyncio.gather(*visitors)
         assert await router.in_flight("stable") == 0
-
-
-class StickyStand(Stand):
-    """A running router that can keep users on their version."""
-
-    @abstractmethod
-    def sticky_router(self, sticky: Sticky) -> Router:
-        """The adapter for the route, with the forced header and with sticky users."""
-
-
-def users(count: int) -> list[Visitor]:
-    """People who have never been here."""
-    return [Visitor(f"u{number}") for number in range(count)]
-
-
-async def seen_by(url: str, visitors: list[Visitor], *fields: str) -> list[str]:
-    """The version that each visitor sees at one visit, in their order; every visit must be answered."""
-    where = urlsplit(url)
-    connection = await Connection.open(where.hostname or "", where.port or 80)
-    seen = []
-    try:
-        for visitor in visitors:
-            lines = (f"GET {where.path} HTTP/1.1", f"Host: {where.netloc}", *visitor.fields(), *fields)
-            answer = await connection.exchange("".join(f"{line}\r\n" for line in (*lines, "")).encode())
-            assert answer.status == 200
-            visitor.was_told(answer.version, answer.cookies)
-            seen.append(str(answer.version))
-    finally:
-        connection.close()
-    return seen
-
-
-class StickyContract:
-    """What a router with sticky users promises besides; needs a fixture `stand` that gives a `StickyStand`."""
-
-    @pytest.fixture(params=[Sticky(), Sticky(header="X-User")], ids=["cookie", "header"])
-    def sticky(self, request: pytest.FixtureRequest) -> Sticky:
-        return Sticky.model_validate(request.param)
-
-    @pytest.fixture
-    def router(self, stand: StickyStand, sticky: Sticky) -> Router:
-        return stand.sticky_router(sticky)
-
-    async def test_a_user_sees_one_version_and_only_ever_joins_the_candidate(
-        self, stand: StickyStand, router: Router
-    ) -> None:
-        people, once = users(200), list[str]()
-        for epoch, percent in enumerate((5, 25, 50), start=1):
-            await router.write(Write(percent=percent, epoch=epoch, owner=OWNER))
-            await proven(router, percent)
-            once = await seen_by(stand.url, people)
-            assert await seen_by(stand.url, people) == once
-        assert {tuple(user.versions) for user in people} <= {("canary",), ("stable",), ("stable", "canary")}
-        assert 50 < once.count("canary") < 150
-
-    async def test_at_zero_nobody_is_on_the_candidate_whatever_they_carry(
-        self, stand: StickyStand, router: Router
-    ) -> None:
-        people = users(50)
-        await router.write(Write(percent=100, epoch=1, owner=OWNER))
-        await proven(router, 100)
-        assert set(await seen_by(stand.url, people)) == {"canary"}
-        for epoch, release in ((2, False), (3, True)):
-            await router.write(Write(percent=0, epoch=epoch, owner=OWNER, release=release))
-            await proven(router, 0)
-            assert set(await seen_by(stand.url, people)) == {"stable"}
-        [newcomer] = users(1)
-        await seen_by(stand.url, [newcomer])
-        assert newcomer.fields() == users(1)[0].fields()  # no cookie is handed out any more
-
-    async def test_the_share_of_users_is_the_percent(self, stand: StickyStand, router: Router) -> None:
-        count, share = 2000, 0.25
-        await router.write(Write(percent=100 * share, epoch=1, owner=OWNER))
-        await proven(router, 100 * share)
-        seen = await seen_by(stand.url, users(count))
-        assert abs(seen.count("canary") - count * share) <= 5 * math.sqrt(count * share * (1 - share))
-
-    async def test_the_forced_header_beats_the_users_own_version(self, stand: StickyStand, router: Router) -> None:
-        people = users(40)
-        await router.write(Write(percent=50, epoch=1, owner=OWNER))
-        await proven(router, 50)
-        own = await seen_by(stand.url, people)
-        assert set(own) == {"canary", "stable"}
-        assert set(await seen_by(stand.url, people, f"{HEADER.name}: {HEADER.candidate}")) == {"canary"}
-        assert set(await seen_by(stand.url, people, f"{HEADER.name}: {HEADER.stable}")) == {"stable"}
-        assert await seen_by(stand.url, people) == own
-
-    async def test_users_stay_over_a_restart_of_the_router(self, stand: StickyStand, router: Router) -> None:
-        people = users(60)
-        await router.write(Write(percent=50, epoch=1, owner=OWNER))
-        await proven(router, 50)
-        before = await seen_by(stand.url, people)
-        stand.stop()
-        stand.start()
-        await proven(router, 50)
-        assert await seen_by(stand.url, people) == before
-
-    async def test_the_same_sticky_write_again_writes_nothing(self, stand: StickyStand, router: Router) -> None:
-        write = Write(percent=25, epoch=1, owner=OWNER)
-        await router.write(write)
-        before = stand.written()
-        await router.write(write)
-        assert stand.written() == before

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from activities.ports import Write
-from activities.routers.envoy import Json
+from activities.routers.envoy.routes import Json
 from rollout.routes import EnvoyRoute, ForcedHeader, Sticky
 
 RECORDED = Path(__file__).parents[2] / "testbed" / "envoy"

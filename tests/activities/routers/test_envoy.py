@@ -9,17 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from activities.ports import Write
-from activities.routers.envoy import (
-    EnvoyConnection,
-    Json,
-    Mark,
-    View,
-    desired,
-    is_fit,
-    members,
-    shown,
-    view,
-)
+from activities.routers.envoy.admin import is_fit, members
+from activities.routers.envoy.connection import EnvoyConnection
+from activities.routers.envoy.routes import Json, Mark, View, desired, shown, view
 from rollout.errors import Misconfigured
 from rollout.routes import EnvoyRoute
 from tests.activities.routers.documents import (

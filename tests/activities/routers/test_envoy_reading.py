@@ -7,7 +7,8 @@ from typing import Any
 import httpx
 import pytest
 
-from activities.routers.envoy import EnvoyConnection, EnvoyRouter, Json, desired
+from activities.routers.envoy import EnvoyConnection, EnvoyRouter
+from activities.routers.envoy.routes import Json, desired
 from rollout.errors import Misconfigured, RouterUnreachable
 from rollout.routes import EnvoyRoute
 from tests.activities.routers.documents import (

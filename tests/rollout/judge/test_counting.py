@@ -471,3 +471,14 @@ def test_what_was_compared_with_nothing_is_never_enough(asked: Question) -> None
     states = polls(asked._replace(forced=True), shop([(75, 75, 0, 0)] * 10), 10)
     assert states[-1].sentence.endswith("nothing to compare yet")
     assert not states[-1].passes
+
+
+def test_what_was_served_before_the_percent_was_there_is_not_held_against_its_share() -> None:
+    """Pods came first, for six scrapes, and nobody looked: the next poll brings all of it at once."""
+    asked = question(share=0.25, arrived_ms=at(6))
+    seen = shop([HEALTHY] * 6 + [(375, 4, 1125, 11)] * 4)
+    told = poll(asked, seen, counting.entered(asked, GateState(watermark_ms=NOW_MS)), at(10))
+    assert told.split is not None
+    assert (told.split.candidate, told.split.stable) == (3 * 375, 3 * 1125)  # the first one began before
+    assert told.evidence is not None
+    assert told.evidence.total.n_c > 6 * 75  # but it is evidence like any other

@@ -1,0 +1,1 @@
+"""What every flag adapter promises, and each one against its real service or stand-in."""

@@ -1,0 +1,88 @@
+"""A killed worker is noticed by its silence, so an activity that lives is never silent for long."""
+
+import asyncio
+import time
+from datetime import timedelta
+
+import pytest
+from temporalio.testing import ActivityEnvironment
+
+from activities import watching
+from activities.boundary import beating
+from activities.watching import WatchingActivities
+from rollout.messages import WatchHealth, Watching
+from tests.fakes.connections import FakeConnections
+from tests.fakes.router import FakeRouter
+from tests.rollout.given import OWNER, spec
+
+EVERY_S = 0.02
+
+
+class Heard:
+    """What an activity has told the server, and when."""
+
+    def __init__(self) -> None:
+        self.told: list[tuple[object, ...]] = []
+        self.at: list[float] = []
+        self.env = ActivityEnvironment()
+        self.env.on_heartbeat = self._hear
+
+    async def times(self, count: int) -> None:
+        """Wait until it has told something so many times."""
+        while len(self.told) < count:  # noqa: ASYNC110 - what tells it is not ours
+            await asyncio.sleep(EVERY_S / 10)
+
+    def _hear(self, *details: object) -> None:
+        self.told.append(details)
+        self.at.append(time.monotonic())
+
+
+async def test_it_beats_with_the_details_of_the_moment_until_it_ends() -> None:
+    heard, moment = Heard(), ["first"]
+
+    async def work() -> None:
+        async with beating(EVERY_S, lambda: (moment[0],)):
+            await heard.times(1)
+            moment[0] = "second"
+            await heard.times(2)
+        await asyncio.sleep(3 * EVERY_S)
+
+    await heard.env.run(work)
+    assert heard.told == [("first",), ("second",)]
+
+
+async def test_news_are_told_at_once_and_then_it_is_silent_for_as_long_as_ever() -> None:
+    heard = Heard()
+
+    async def work() -> None:
+        async with beating(0.1, lambda: ("news",)) as beats:
+            await asyncio.sleep(0.06)
+            beats.now()
+            await heard.times(2)
+
+    await heard.env.run(work)
+    assert heard.at[1] - heard.at[0] >= 0.1
+
+
+async def test_a_watch_beats_between_its_polls_with_what_the_last_one_saw(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watching, "_BEAT_S", EVERY_S)
+    heard, router = Heard(), FakeRouter("edge", percent=5, epoch=7, owner=OWNER)
+    poll = timedelta(seconds=0.2)
+    order = WatchHealth(
+        gates={},
+        since_ms=time.time_ns() // 1_000_000,
+        bake=poll,
+        poll=poll,
+        no_data_hold=timedelta(minutes=5),
+        routes=spec().routes,
+        percent=5,
+        epoch=7,
+        owner=OWNER,
+    )
+    connections = FakeConnections(routers={route.connection: router for route in order.routes})
+    ended = await heard.env.run(WatchingActivities(connections).watch_health, order)
+    assert ended.why == "baked"
+    seen = [found.watermark_ms for (found,) in heard.told if isinstance(found, Watching)]
+    assert seen == sorted(seen)
+    assert seen[-1] == ended.watching.watermark_ms
+    assert seen.count(seen[0]) >= 3, "it has beaten without anything new"

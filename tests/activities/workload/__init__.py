@@ -1,0 +1,1 @@
+"""Workload adapters: one contract, kept by the real ones and by the fake."""

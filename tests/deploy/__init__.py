@@ -1,0 +1,1 @@
+"""What people copy from deploy/ says what the code does."""

@@ -1,0 +1,1 @@
+"""Flag services of the test bed."""
