@@ -34,7 +34,7 @@ class _Translated(ActivityInboundInterceptor):
         try:
             return await super().execute_activity(input)
         except SluiceError as error:
-            raise translated(error) from error
+            raise translated(error) from None  # the sentence is the whole cause; traces would exceed what a UI shows
 
 
 def translated(error: SluiceError) -> ApplicationError:

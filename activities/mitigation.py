@@ -14,15 +14,15 @@ from temporalio import activity
 
 from activities.boundary import beating
 from activities.ports import Connections, FlagService, FlagState
+from activities.proving import proven
 from rollout import names
-from rollout.errors import Misconfigured, NotPermitted, NotProven, RouterUnreachable, SluiceError
+from rollout.errors import Misconfigured, NotPermitted, SluiceError
 from rollout.messages import ApplyMitigation, FlagTurnedOff
 from rollout.mitigations import Flag, Mitigation
 
 log = logging.getLogger("sluice.mitigation")
 
 FIRST_LOOK_SECONDS = 1.0
-LOOK_AGAIN_SECONDS = 0.1
 
 
 class MitigationActivities:
@@ -118,17 +118,10 @@ def _recent(found: FlagState, within: timedelta) -> bool:
 
 async def _proven_off(service: FlagService, flag: Flag, within: timedelta) -> FlagState:
     """Look until nobody is given the candidate's variation any more."""
-    until = time.monotonic() + within.total_seconds()
-    problem = "it was not looked at"
-    while True:
-        try:
-            state = await service.read()
-        except RouterUnreachable as error:
-            problem = str(error)
-        else:
-            if not state.on and state.in_force == 0:
-                return state
-            problem = state.problem or ("it is on again" if state.on else f"{state.in_force} % of users still see it")
-        if time.monotonic() >= until:
-            raise NotProven(f"{flag}: not off where it is evaluated after {within.total_seconds():g} s: {problem}")
-        await asyncio.sleep(LOOK_AGAIN_SECONDS)
+
+    def missing(state: FlagState) -> str | None:
+        if not state.on and state.in_force == 0:
+            return None
+        return state.problem or ("it is on again" if state.on else f"{state.in_force} % of users still see it")
+
+    return await proven(service.read, missing, f"{flag}: not off where it is evaluated", within)

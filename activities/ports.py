@@ -31,6 +31,8 @@ class RouteState(Told):
         healthy: pool → members able to take traffic; a pool that the router does not know is missing here.
         finest: smallest percent above 0 that the router can send to either pool as it is now.
         proves_after_s: seconds that pass after a write, at the least, until it can be proven.
+        settles_after_s: seconds after which everybody has a change that is proven, because flags are asked
+            for now and then; 0 where it is there at once.
         drains_after_s: seconds that pass, at the least, until it can be said that a pool without traffic has drained.
         moving: what a router that moves traffic by itself, pod by pod, is still doing towards what is written, in
             words; not a problem: gates are judged meanwhile, and the bake begins when it has arrived.
@@ -48,6 +50,7 @@ class RouteState(Told):
     healthy: dict[Pool, int] = Field(default_factory=dict)
     finest: float = 0.01
     proves_after_s: float = 0
+    settles_after_s: float = 0
     drains_after_s: float = 0
     moving: str | None = None
     failed: str | None = None
@@ -124,15 +127,12 @@ class FlagState(RouteState):
         locked: why `turn_off` would not work, could not be proven, or would not mean stable's variation (an approval
             is required, a permission or the off variation is missing), as a sentence. What only keeps a percent from
             being placed is a `problem`.
-        settles_after_s: seconds after which every application has a change that is proven, because they ask for
-            changes now and then; 0 where they are told at once.
         changed_by: while it is off, who switched it off last; else who changed it last. None if nobody knows.
         off_since_ms: when it was switched off, Unix milliseconds; None while it is on, or if nobody knows for sure.
     """
 
     on: bool
     locked: str | None = None
-    settles_after_s: float = 0
     changed_by: str | None = None
     off_since_ms: int | None = None
 

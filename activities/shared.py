@@ -6,9 +6,11 @@ may be asked are not.
 
 from collections.abc import Callable, Hashable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, Protocol, TypeVar
+from typing import Any, ClassVar, Protocol, TypeVar
 
 import httpx
+
+from rollout.errors import Misconfigured
 
 
 class Closable(Protocol):
@@ -19,7 +21,19 @@ class Closable(Protocol):
         ...
 
 
+class Connecting(Protocol):
+    """Whatever of a spec names a connection: a route, a flag, a workload."""
+
+    connects_to: ClassVar[str]
+
+    @property
+    def connection(self) -> str:
+        """Its name in the worker's settings."""
+        ...
+
+
 T = TypeVar("T", bound=Closable)
+C = TypeVar("C")
 
 
 class Shared:
@@ -47,3 +61,21 @@ class Shared:
         for each in self._made.values():
             await each.aclose()
         self._made.clear()
+
+
+def of_kind(wanted: type[C], connection: object, by: Connecting, what: str) -> C:
+    """A connection of the settings, if it is of the kind that is wanted.
+
+    Args:
+        wanted: its class.
+        connection: of the name that the spec gives, whatever kind it is.
+        by: what names it.
+        what: what that is, in a word or two.
+
+    Raises:
+        Misconfigured: it is of another kind.
+    """
+    if isinstance(connection, wanted):
+        return connection
+    kind, wants = getattr(connection, "kind", "unknown"), by.connects_to
+    raise Misconfigured(f"connection {by.connection!r} is of kind {kind}, the {what} wants {wants}")

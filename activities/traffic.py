@@ -16,16 +16,15 @@ from activities.boundary import beating
 from activities.mitigation import switched_off
 from activities.pods import kept_on_candidate, prepared, removed, still_kept
 from activities.ports import Connections, FlagState, Router, RouteState, Write
+from activities.proving import proven
 from rollout import names
 from rollout.base import percent_text
 from rollout.errors import (
     Drifted,
-    NotProven,
     NotReady,
     NotRestored,
     Permanent,
     RouteOwned,
-    RouterUnreachable,
     SluiceError,
     Superseded,
 )
@@ -34,8 +33,6 @@ from rollout.routes import FlagRoute, Route
 
 log = logging.getLogger("sluice.traffic")
 
-LOOK_AGAIN_SECONDS = 0.05
-MOST_BETWEEN_LOOKS_SECONDS = 2.0
 FIRST_LOOK_SECONDS = 0.3
 DRAIN_LOOK_SECONDS = 0.25
 
@@ -68,7 +65,7 @@ class TrafficActivities:
                         router, route, order.percent, order.epoch, order.prove_within, or_moving=not order.release
                     )
                     proof.append(state.proof)
-                    settles_s = max(settles_s, state.settles_after_s if isinstance(state, FlagState) else 0)
+                    settles_s = max(settles_s, state.settles_after_s)
                     if state.in_force != order.percent:
                         moving.append(f"{route}: {state.moving}")
                 except SluiceError as error:
@@ -202,11 +199,11 @@ async def _restore(
             return foreign, lowered
         back = Write(percent=order.percent, epoch=order.epoch, owner=order.owner, header=False, release=True)
         await router.write(back)
-    proven = await _proven(router, route, order.percent, order.epoch, order.prove_within, or_off=True)
+    state = await _proven(router, route, order.percent, order.epoch, order.prove_within, or_off=True)
     if order.switch_off and isinstance(route, FlagRoute):
         why = f"{order.owner}: way back"
-        proven = await switched_off(connections.flag(route), route, why, order.prove_within)
-    return foreign, proven
+        state = await switched_off(connections.flag(route), route, why, order.prove_within)
+    return foreign, state
 
 
 def _foreign(route: Route, state: RouteState | None, order: RestoreTraffic) -> str | None:
@@ -255,27 +252,14 @@ async def _proven(
 
     If that will do: or moves there by itself, or is a flag that was switched off.
     """
-    began = time.monotonic()
-    until = began + within.total_seconds()
-    problem = "it was not looked at"
-    while True:
-        believed = 0.0
-        try:
-            state = await router.read()
-        except RouterUnreachable as error:
-            problem = str(error)
-        else:
-            if state.epoch > epoch:
-                raise Superseded(f"{route} carries epoch {state.epoch}, newer than {epoch}")
-            there = _is_back(state, percent) if or_off else state.in_force == percent
-            there = there or (or_moving and state.moving is not None and state.percent == percent)
-            if there and state.epoch == epoch:
-                return state
-            problem = state.problem or state.moving or f"it shows {state.in_force} %, epoch {state.epoch}"
-            believed = began + state.proves_after_s
-        if time.monotonic() >= until:
-            raise NotProven(
-                f"{route}: {percent_text(percent)} is not in force after {within.total_seconds():g} s: {problem}"
-            )
-        # Where nothing confirms a write, looking earlier proves nothing and costs everybody's requests.
-        await asyncio.sleep(max(LOOK_AGAIN_SECONDS, min(MOST_BETWEEN_LOOKS_SECONDS, believed - time.monotonic())))
+
+    def missing(state: RouteState) -> str | None:
+        if state.epoch > epoch:
+            raise Superseded(f"{route} carries epoch {state.epoch}, newer than {epoch}")
+        there = _is_back(state, percent) if or_off else state.in_force == percent
+        there = there or (or_moving and state.moving is not None and state.percent == percent)
+        if there and state.epoch == epoch:
+            return None
+        return state.problem or state.moving or f"it shows {state.in_force} %, epoch {state.epoch}"
+
+    return await proven(router.read, missing, f"{route}: {percent_text(percent)} is not in force", within)

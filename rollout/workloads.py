@@ -3,7 +3,7 @@
 Optional: a rollout without a workload moves traffic only, between pools that somebody else keeps large enough.
 """
 
-from typing import Literal, Self, TypeAlias
+from typing import ClassVar, Literal, Self, TypeAlias
 
 from pydantic import Field, model_validator
 
@@ -17,6 +17,8 @@ class KubernetesDeploymentWorkload(Written):
     The candidate's gets the percent's share of as many pods as stable has, rounded up, and never fewer than it has. One
     that a HorizontalPodAutoscaler scales is left to that: Sluice waits for its pods and changes no number.
     """
+
+    connects_to: ClassVar[str] = "kubernetes"
 
     kind: Literal["kubernetes-deployment"] = "kubernetes-deployment"
     connection: Name = Field(description="name of the connection in the worker's settings")

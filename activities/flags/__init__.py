@@ -1,20 +1,17 @@
 """Flags: one folder for each flag service. An adapter is a router of users and a switch."""
 
-from typing import TypeVar, assert_never
+from typing import assert_never
 
 from activities.flags.flagd import FlagdConnection, FlagdFlag
 from activities.flags.launchdarkly import LaunchDarklyConnection, LaunchDarklyFlag
 from activities.flags.unleash import UnleashConnection, UnleashFlag
 from activities.ports import FlagService
-from activities.shared import Shared
-from rollout.errors import Misconfigured
+from activities.shared import Shared, of_kind
 from rollout.mitigations import Flag
 from rollout.routes import FlagdRoute, LaunchDarklyRoute, UnleashRoute
 
 FlagConnection = LaunchDarklyConnection | UnleashConnection | FlagdConnection
 """Every kind of connection to a flag service."""
-
-C = TypeVar("C", LaunchDarklyConnection, UnleashConnection, FlagdConnection)
 
 
 def flag_for(flag: Flag, connection: object, shared: Shared) -> FlagService:
@@ -30,17 +27,10 @@ def flag_for(flag: Flag, connection: object, shared: Shared) -> FlagService:
     """
     match flag:
         case LaunchDarklyRoute():
-            return LaunchDarklyFlag(flag, _of(LaunchDarklyConnection, connection, flag), shared)
+            return LaunchDarklyFlag(flag, of_kind(LaunchDarklyConnection, connection, flag, "flag"), shared)
         case UnleashRoute():
-            return UnleashFlag(flag, _of(UnleashConnection, connection, flag), shared)
+            return UnleashFlag(flag, of_kind(UnleashConnection, connection, flag, "flag"), shared)
         case FlagdRoute():
-            return FlagdFlag(flag, _of(FlagdConnection, connection, flag), shared)
+            return FlagdFlag(flag, of_kind(FlagdConnection, connection, flag, "flag"), shared)
         case _ as unreachable:
             assert_never(unreachable)
-
-
-def _of(wanted: type[C], connection: object, flag: Flag) -> C:
-    if isinstance(connection, wanted):
-        return connection
-    kind = getattr(connection, "kind", "unknown")
-    raise Misconfigured(f"connection {flag.connection!r} is of kind {kind}, the flag wants {flag.connects_to}")

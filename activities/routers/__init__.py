@@ -1,6 +1,6 @@
 """Routers: one file or folder for each way to move traffic."""
 
-from typing import TypeVar, assert_never
+from typing import assert_never
 
 from activities.aws import AwsClients, AwsConnection
 from activities.kubernetes import Cluster, KubernetesConnection
@@ -16,8 +16,7 @@ from activities.routers.lambda_alias import LambdaAliasRouter
 from activities.routers.nginx import NginxConnection, NginxDictRouter, NginxRouter
 from activities.routers.replicas import ReplicasRouter
 from activities.routers.rolling_update import RollingUpdateRouter
-from activities.shared import Shared
-from rollout.errors import Misconfigured
+from activities.shared import Shared, of_kind
 from rollout.routes import (
     AlbRoute,
     EcsRoute,
@@ -37,8 +36,6 @@ from rollout.routes import (
 RouterConnection = EnvoyConnection | NginxConnection | HaproxyConnection | AwsConnection | KubernetesConnection
 """Every kind of connection to a router."""
 
-C = TypeVar("C", EnvoyConnection, NginxConnection, HaproxyConnection, AwsConnection, KubernetesConnection)
-
 
 def router_for(route: TrafficRoute, connection: object, shared: Shared) -> Router:
     """The adapter for a route.
@@ -53,15 +50,15 @@ def router_for(route: TrafficRoute, connection: object, shared: Shared) -> Route
     """
     match route:
         case EnvoyRoute(weights="runtime"):
-            return EnvoyRuntimeRouter(route, _of(EnvoyConnection, connection, route), shared.http)
+            return EnvoyRuntimeRouter(route, of_kind(EnvoyConnection, connection, route, "route"), shared.http)
         case EnvoyRoute():
-            return EnvoyRouter(route, _of(EnvoyConnection, connection, route), shared.http)
+            return EnvoyRouter(route, of_kind(EnvoyConnection, connection, route, "route"), shared.http)
         case NginxRoute(mode="shared-dict"):
-            return NginxDictRouter(route, _of(NginxConnection, connection, route), shared)
+            return NginxDictRouter(route, of_kind(NginxConnection, connection, route, "route"), shared)
         case NginxRoute():
-            return NginxRouter(route, _of(NginxConnection, connection, route), shared)
+            return NginxRouter(route, of_kind(NginxConnection, connection, route, "route"), shared)
         case HaproxyRoute():
-            return HaproxyRouter(route, _of(HaproxyConnection, connection, route))
+            return HaproxyRouter(route, of_kind(HaproxyConnection, connection, route, "route"))
         case EcsRoute():  # before its parent
             aws = _aws(route, connection, shared)
             return EcsRouter(route, aws, AlbRouter(route, aws))
@@ -75,15 +72,8 @@ def router_for(route: TrafficRoute, connection: object, shared: Shared) -> Route
             assert_never(unreachable)
 
 
-def _of(wanted: type[C], connection: object, route: TrafficRoute) -> C:
-    if isinstance(connection, wanted):
-        return connection
-    kind = getattr(connection, "kind", "unknown")
-    raise Misconfigured(f"connection {route.connection!r} is of kind {kind}, the route wants {route.connects_to}")
-
-
 def _aws(route: TrafficRoute, connection: object, shared: Shared) -> AwsClients:
-    found = _of(AwsConnection, connection, route)
+    found = of_kind(AwsConnection, connection, route, "route")
     return shared.once(found, lambda: AwsClients(found, shared.threads))
 
 
@@ -104,5 +94,5 @@ def _in_cluster(route: KubernetesRoute, cluster: Cluster) -> Router:
 
 
 def _cluster(route: TrafficRoute, connection: object, shared: Shared) -> Cluster:
-    found = _of(KubernetesConnection, connection, route)
+    found = of_kind(KubernetesConnection, connection, route, "route")
     return shared.once(found, lambda: Cluster(found))

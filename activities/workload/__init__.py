@@ -4,9 +4,8 @@ from typing import assert_never
 
 from activities.kubernetes import Cluster, KubernetesConnection
 from activities.ports import Workloads
-from activities.shared import Shared
+from activities.shared import Shared, of_kind
 from activities.workload.kubernetes_deployment import KubernetesDeployments
-from rollout.errors import Misconfigured
 from rollout.workloads import KubernetesDeploymentWorkload, Workload
 
 
@@ -29,9 +28,5 @@ def workload_for(workload: Workload, connection: object, shared: Shared) -> Work
 
 
 def _cluster(workload: Workload, connection: object, shared: Shared) -> Cluster:
-    if not isinstance(connection, KubernetesConnection):
-        kind = getattr(connection, "kind", "unknown")
-        raise Misconfigured(
-            f"connection {workload.connection!r} is of kind {kind}, workload {workload.kind} wants kubernetes"
-        )
-    return shared.once(connection, lambda: Cluster(connection))
+    found = of_kind(KubernetesConnection, connection, workload, "workload")
+    return shared.once(found, lambda: Cluster(found))

@@ -54,7 +54,8 @@ class UnleashFlag:
             if problem is None:
                 problem, proof = await self._proven(now, feature, given)
         except Permanent as error:
-            problem = unprovable = f"{self._route}: {error}"
+            unprovable = f"{self._route}: {error}"
+            problem = problem or unprovable
         except SluiceError as error:
             problem = problem or f"{self._route}: {error}"
         unfit = None if problem or now.mark.owner else self._unfit(now) or lacks.share
