@@ -7,7 +7,7 @@ from pydantic import Field, StringConstraints, model_validator
 
 from rollout.base import Written
 from rollout.durations import Duration
-from rollout.routes.base import BaseRoute, HeaderRoute
+from rollout.routes.base import HeaderRoute, TwoNamed
 
 TargetGroup = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9-]*$", max_length=32)]
 RuleArn = Annotated[str, StringConstraints(pattern=r"^arn:[^ ]+:listener-rule/app/[^ ]+$")]
@@ -110,7 +110,7 @@ class EcsRoute(AlbRoute):
         return self
 
 
-class LambdaAliasRoute(BaseRoute):
+class LambdaAliasRoute(TwoNamed):
     """The alias of a Lambda function, weighted between two published versions.
 
     AWS draws the version for every invocation: there is no forced header, and nobody stays on a version.
@@ -123,16 +123,6 @@ class LambdaAliasRoute(BaseRoute):
     alias: AwsName = Field(description="name of the alias that callers use")
     candidate: str = Field(pattern=r"^[1-9][0-9]*$", description="published version of the candidate")
     stable: str = Field(pattern=r"^[1-9][0-9]*$", description="published version of stable")
-
-    @property
-    def candidate_pool(self) -> str:
-        """The candidate's version number."""
-        return self.candidate
-
-    @property
-    def stable_pool(self) -> str:
-        """Stable's version number."""
-        return self.stable
 
     @property
     def place(self) -> str:

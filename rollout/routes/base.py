@@ -133,6 +133,28 @@ class BaseRoute(Written):
         return self
 
 
+class TwoNamed(BaseRoute):
+    """A place whose two pools are called by the names that the user gives.
+
+    Attributes:
+        candidate: what serves the candidate.
+        stable: what serves stable.
+    """
+
+    candidate: str
+    stable: str
+
+    @property
+    def candidate_pool(self) -> str:
+        """What serves the candidate, as the router calls it."""
+        return self.candidate
+
+    @property
+    def stable_pool(self) -> str:
+        """What serves stable, as the router calls it."""
+        return self.stable
+
+
 class HeaderRoute(BaseRoute):
     """A place that can also split by a header."""
 

@@ -9,7 +9,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, StringConstraints
 
-from rollout.routes.base import BaseRoute
+from rollout.routes.base import TwoNamed
 
 Key = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=100)]
 """A key, as flag services allow them: it goes into URLs and file contents."""
@@ -18,7 +18,7 @@ Variation = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9 ._
 """A variation: its name, or its value where it has none."""
 
 
-class FlagRoute(BaseRoute):
+class FlagRoute(TwoNamed):
     """A flag of any service.
 
     Attributes:
@@ -30,16 +30,6 @@ class FlagRoute(BaseRoute):
     key: Key
     candidate: Variation = Field(default="on", description="variation of those who see the feature")
     stable: Variation = Field(default="off", description="variation of everybody else")
-
-    @property
-    def candidate_pool(self) -> str:
-        """The variation of those who see the feature."""
-        return self.candidate
-
-    @property
-    def stable_pool(self) -> str:
-        """The variation of everybody else."""
-        return self.stable
 
     @property
     def sticky_users(self) -> bool:

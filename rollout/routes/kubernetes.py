@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, StringConstraints, model_validator
 
-from rollout.routes.base import BaseRoute, HeaderRoute
+from rollout.routes.base import BaseRoute, HeaderRoute, TwoNamed
 
 ObjectName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$", max_length=253)]
 """The name of a Kubernetes object."""
@@ -16,7 +16,7 @@ Place = ObjectName | Annotated[int, Field(ge=0, le=63)]
 """An entry of a list: its name, or its position counted from 0."""
 
 
-class GatewayApiRoute(HeaderRoute):
+class GatewayApiRoute(TwoNamed, HeaderRoute):
     """Weights of two backends in one rule of an HTTPRoute; whether its parent is a Gateway or, in a mesh, a Service.
 
     Other rules, filters, and fields that Sluice does not know stay as they are.
@@ -32,22 +32,12 @@ class GatewayApiRoute(HeaderRoute):
     stable: ObjectName = Field(description="Service of stable, a backend of that rule")
 
     @property
-    def candidate_pool(self) -> str:
-        """The candidate's Service."""
-        return self.candidate
-
-    @property
-    def stable_pool(self) -> str:
-        """Stable's Service."""
-        return self.stable
-
-    @property
     def place(self) -> str:
         """Namespace, HTTPRoute and rule."""
         return f"{self.namespace}/{self.http_route} rule {self.rule}"
 
 
-class IngressNginxRoute(HeaderRoute):
+class IngressNginxRoute(TwoNamed, HeaderRoute):
     """A second Ingress with ingress-nginx's canary annotations.
 
     It is made at the first write, with the rules of stable's Ingress, if it is not there. ingress-nginx was retired by
@@ -69,16 +59,6 @@ class IngressNginxRoute(HeaderRoute):
     def canary_ingress(self) -> str:
         """Name of the candidate's Ingress."""
         return self.candidate_ingress or f"{self.ingress}-canary"
-
-    @property
-    def candidate_pool(self) -> str:
-        """The candidate's Service."""
-        return self.candidate
-
-    @property
-    def stable_pool(self) -> str:
-        """Stable's Service."""
-        return self.stable
 
     @property
     def place(self) -> str:
@@ -104,7 +84,7 @@ class IngressNginxRoute(HeaderRoute):
         return self
 
 
-class IstioRoute(HeaderRoute):
+class IstioRoute(TwoNamed, HeaderRoute):
     """Weights of two destinations in one HTTP route of a VirtualService.
 
     They are told apart by their subsets of one host (`host` is given), or they are two hosts.
@@ -123,22 +103,12 @@ class IstioRoute(HeaderRoute):
     stable: ObjectName = Field(description="subset, or host, of stable")
 
     @property
-    def candidate_pool(self) -> str:
-        """The candidate's subset or host."""
-        return self.candidate
-
-    @property
-    def stable_pool(self) -> str:
-        """Stable's subset or host."""
-        return self.stable
-
-    @property
     def place(self) -> str:
         """Namespace, VirtualService and HTTP route."""
         return f"{self.namespace}/{self.virtual_service} http {self.http}"
 
 
-class ReplicasRoute(BaseRoute):
+class ReplicasRoute(TwoNamed):
     """No router: two Deployments behind one Service share its connections by the number of their pods.
 
     All pods together stay as many as stable has at the start. So 5 % takes 20 of them, and what is reached is what
@@ -152,16 +122,6 @@ class ReplicasRoute(BaseRoute):
     service: ObjectName = Field(description="the Service that selects the pods of both")
     candidate: ObjectName = Field(description="Deployment of the candidate; it starts with 0 replicas")
     stable: ObjectName = Field(description="Deployment of stable")
-
-    @property
-    def candidate_pool(self) -> str:
-        """The candidate's Deployment."""
-        return self.candidate
-
-    @property
-    def stable_pool(self) -> str:
-        """Stable's Deployment."""
-        return self.stable
 
     @property
     def place(self) -> str:
