@@ -49,7 +49,7 @@ VIOLATIONS = [
     Violation(
         "a port imports a backend",
         INSIDE_ACTIVITIES,
-        {"activities/ports.py": "import activities.routers.planted", "activities/routers/planted.py": ""},
+        {"activities/ports/planted.py": "import activities.routers.planted", "activities/routers/planted.py": ""},
     ),
     Violation("a workflow chooses a router", BACKENDS_CHOSEN, {"workflows/planted.py": "import activities.routers"}),
     Violation(
