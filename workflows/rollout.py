@@ -17,7 +17,7 @@ from temporalio import workflow
 from temporalio.exceptions import ActivityError, ApplicationError
 from temporalio.workflow import ActivityHandle
 
-from rollout import experiment, mitigating, names, story
+from rollout import ending, experiment, mitigating, names, story
 from rollout.decide import (
     Advance,
     Ask,
@@ -263,7 +263,8 @@ class Rollout(Operated):
     async def _end(self, phase: Phase) -> RolloutResult:
         self._to(self._progress.ended(phase, workflow.now()))
         await self._uncancelled(workflow.all_handlers_finished)
-        result = self._result(phase)
+        started_at = workflow.info().start_time
+        result = ending.result(phase, self.spec, self._plan, self._progress, started_at, workflow.now())
         if phase is Phase.PROMOTED:
             return result
         if self._cancelled:
@@ -327,30 +328,6 @@ class Rollout(Operated):
             except TimeoutError:
                 return False
         return True
-
-    def _result(self, phase: Phase) -> RolloutResult:
-        spec, progress, stop = self.spec, self._progress, self._progress.stop
-        return RolloutResult(
-            outcome=phase,
-            service=spec.service,
-            environment=spec.environment,
-            candidate=spec.release.candidate,
-            stable=spec.release.stable,
-            percent=progress.percent,
-            reason=stop.reason if stop else "",
-            gate=stop.gate if stop else None,
-            by=stop.by if stop else None,
-            stage=self._plan.stages[progress.stage].title if self._plan else None,
-            started_at=workflow.info().start_time,
-            ended_at=workflow.now(),
-            percents_seen=progress.percents_seen,
-            stages=progress.records,
-            overwrote=progress.overwrote,
-            mitigated=progress.mitigated,
-            effects=experiment.effects(spec, self._plan, progress.gates) if self._plan else (),
-            sample_ratio=experiment.ratio(spec, self._plan, progress.gates, progress.uneven) if self._plan else None,
-            notes=progress.notes,
-        )
 
 
 @contextmanager
