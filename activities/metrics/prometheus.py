@@ -20,6 +20,7 @@ from typing import Any, Literal, TypeVar
 
 import requests
 from prometheus_api_client.prometheus_connect import PrometheusConnect
+from requests.adapters import HTTPAdapter
 from urllib3 import Retry
 from urllib3.exceptions import HTTPError
 
@@ -47,6 +48,7 @@ T = TypeVar("T")
 _MOST_POINTS = 10_000  # a series; the server's own limit is 11 000
 _MOST_BYTES = 16 * 2**20
 _CONNECT_S = 2.0
+_CONNECTIONS = 64  # kept open
 
 
 class PrometheusConnection(Endpoint):
@@ -101,6 +103,8 @@ class _Client(PrometheusConnect):
         session.verify = str(connection.ca_file) if connection.ca_file else True
         once = Retry(total=0, read=False, raise_on_status=False, respect_retry_after_header=False)
         super().__init__(url=connection.url.rstrip("/"), retry=once, session=session, method="POST")
+        # One connection for each thread: of more than ten, the library's own adapter would close those that come back.
+        session.mount(self.url, HTTPAdapter(max_retries=once, pool_maxsize=_CONNECTIONS))
         self._connection = connection
 
     def ask(self, path: str, form: dict[str, str], read: Callable[[Answer], T]) -> T:
