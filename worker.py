@@ -73,6 +73,7 @@ def build(client: Client, settings: Settings, connections: Connections) -> Worke
         workflows=[Rollout, UnknownType],
         activities=[
             preflight.plan_rollout,
+            traffic.prepare_pods,
             traffic.shift_traffic,
             traffic.restore_traffic,
             traffic.drain_pool,

@@ -43,6 +43,17 @@ class TrafficActivities:
     def __init__(self, connections: Connections) -> None:
         self._connections = connections
 
+    @activity.defn(name=names.PREPARE_PODS)
+    async def prepare_pods(self, order: ShiftTraffic) -> None:
+        """Get the candidate the pods that a percent needs; no route is looked at, and none is written.
+
+        Raises:
+            NotReady: not all of them are ready yet.
+            SluiceError: whatever the workload says.
+        """
+        async with beating():
+            await prepared(self._connections, order)
+
     @activity.defn(name=names.SHIFT_TRAFFIC)
     async def shift_traffic(self, order: ShiftTraffic) -> TrafficShifted:
         """Move every route to the percent, in order, and prove each before the next.

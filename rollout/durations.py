@@ -9,7 +9,7 @@ import re
 from datetime import timedelta
 from typing import Annotated
 
-from pydantic import BeforeValidator, Field, WithJsonSchema
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
 
 LONGEST = timedelta(days=365)
 _UNITS = {"d": 86_400, "h": 3_600, "m": 60, "s": 1}
@@ -49,6 +49,17 @@ def text(duration: timedelta) -> str:
     if left or not words:
         words.append(f"{left:.6f}".rstrip("0").rstrip(".") + "s")
     return "".join(words)
+
+
+def limited(least: timedelta, most: timedelta = LONGEST) -> AfterValidator:
+    """Limits of one field; `Field(ge=…, le=…)` would be overruled by those that every duration has."""
+
+    def check(duration: timedelta) -> timedelta:
+        if not least <= duration <= most:
+            raise ValueError(f"{text(least)} to {text(most)} is possible")
+        return duration
+
+    return AfterValidator(check)
 
 
 _SCHEMA = {

@@ -13,6 +13,7 @@ ROLLOUT: Final = "Rollout"
 
 # Activity types, verb_object.
 PLAN_ROLLOUT: Final = "plan_rollout"
+PREPARE_PODS: Final = "prepare_pods"
 SHIFT_TRAFFIC: Final = "shift_traffic"
 WATCH_HEALTH: Final = "watch_health"
 RESTORE_TRAFFIC: Final = "restore_traffic"

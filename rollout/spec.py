@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 from rollout.base import Name, Written
-from rollout.durations import Duration, text
+from rollout.durations import Duration, limited, text
 from rollout.gates import CountingGate, Gate, ProportionGate, ThresholdGate, by_pods
 from rollout.gates.variation import by_variation, variations
 from rollout.mitigations import Mitigation, refuse_unfit
@@ -75,9 +75,8 @@ class Policy(Written):
     prove_within: Duration = Field(
         default=timedelta(seconds=10), description="how long a router may take to show a write"
     )
-    ready_within: Duration = Field(
+    ready_within: Annotated[Duration, limited(timedelta(seconds=10))] = Field(
         default=timedelta(minutes=2),
-        ge=timedelta(seconds=10),
         description="how long the candidate's pods may take to become ready before a percent rises; then it is held",
     )
     drain: Duration = Field(default=timedelta(seconds=30), description="how long in-flight requests may take to finish")

@@ -26,6 +26,7 @@ def reference() -> str:
     commands = "\n".join(f"| `{name}` | {DESCRIPTIONS[name]} |" for name in names.COMMANDS)
     activities = (
         names.PLAN_ROLLOUT,
+        names.PREPARE_PODS,
         names.SHIFT_TRAFFIC,
         names.WATCH_HEALTH,
         names.RESTORE_TRAFFIC,

@@ -18,6 +18,7 @@ from temporalio.exceptions import ActivityError, ApplicationError
 from temporalio.workflow import ActivityHandle
 
 from rollout import ending, experiment, mitigating, names, story
+from rollout.base import percent_text
 from rollout.decide import (
     Advance,
     Ask,
@@ -79,7 +80,7 @@ class Rollout(Operated):
                 case Shift() as step:
                     await self._shift(step)
                 case Watch() as step:
-                    await self._watch(step)
+                    await self._watch(step, while_=step)
                 case Mitigate() as step:
                     await self._mitigate(step)
                 case Ask() | Advance() | Hold() | Expire() as turn:
@@ -130,7 +131,10 @@ class Rollout(Operated):
         self._to(self._progress.stopped(Phase.ROLLED_BACK, f"max_duration of {text(limit)} is over", workflow.now()))
 
     async def _shift(self, step: Shift) -> None:
-        self._to(self._progress.shifting(step.percent, self._next_epoch()))
+        epoch = self._next_epoch()
+        if steps.brings_pods(self.spec, self._progress, step) and not await self._bring_pods(step, epoch):
+            return
+        self._to(self._progress.shifting(step.percent, epoch))
         handle = steps.shift(self.spec, self._owner, step, self._progress.epoch)
         with _called_off_too(handle):
             await workflow.wait_condition(lambda: handle.done() or self._decide() != step)
@@ -156,6 +160,23 @@ class Rollout(Operated):
         else:
             self._to(self._progress.shifted(shifted, workflow.now()))
 
+    async def _bring_pods(self, step: Shift, epoch: int) -> bool:
+        """Get the next percent its pods while the present one is watched; False if something came between."""
+        handle = steps.prepare(self.spec, self._owner, step, epoch)
+        with _called_off_too(handle):
+            while not handle.done() and self._decide() == step:
+                eyes = Watch(Phase.SHIFTING, counting=False, acknowledged=self._progress.tolerated)
+                await self._watch(eyes, while_=step, or_until=handle.done)
+        if not handle.done():
+            steps.call_off(handle)
+            return False
+        try:
+            await handle
+        except ActivityError as error:
+            self._held_by(error, f"could not get the pods for {percent_text(step.percent)}")
+            return False
+        return self._decide() == step
+
     def _unshifted(self, error: ActivityError, step: Shift) -> None:
         if step.pause:  # tried once: it is held already
             why = steps.why(error)[1]
@@ -163,14 +184,17 @@ class Rollout(Operated):
         else:
             self._held_by(error, f"could not prove {step.percent:g} %")
 
-    async def _watch(self, step: Watch) -> None:
+    async def _watch(self, step: Watch, *, while_: Decision, or_until: Callable[[], bool] = lambda: False) -> None:
+        """Watch until it is over, the decision is another one, or something else has happened."""
         now = workflow.now()
         self._to(self._progress.watching(step.phase, now, totals=experiment.is_one(self.spec)))
         handle = steps.watch(self.spec, self.plan, self._progress, step, self._owner)
         left = step.until - now if step.until else None
         with suppress(TimeoutError):  # the decision is made anew by the caller
             await workflow.wait_condition(
-                lambda: handle.done() or self._decide() != step, timeout=left, timeout_summary="approval expires"
+                lambda: handle.done() or or_until() or self._decide() != while_,
+                timeout=left,
+                timeout_summary="approval expires",
             )
         if not handle.done():
             steps.call_off(handle)

@@ -59,6 +59,24 @@ def plan(spec: RolloutSpec, owner: str) -> ActivityHandle[Plan]:
     )
 
 
+def brings_pods(spec: RolloutSpec, progress: Progress, step: Shift) -> bool:
+    """Whether pods are to be waited for while users are on the candidate already, who must not go unwatched."""
+    return spec.workload is not None and not step.reassert and step.percent > progress.percent > 0
+
+
+def prepare(spec: RolloutSpec, owner: str, step: Shift, epoch: int) -> ActivityHandle[None]:
+    """Get the candidate the pods for a percent; gives up after `ready_within`, and the rollout is held."""
+    return workflow.start_activity_method(
+        TrafficActivities.prepare_pods,
+        _shift_order(spec, owner, step, epoch),
+        start_to_close_timeout=timedelta(seconds=30),
+        schedule_to_close_timeout=spec.policy.ready_within,
+        heartbeat_timeout=_ALIVE,
+        retry_policy=_SOON,
+        summary=story.short(f"pods for {percent_text(step.percent)}"),
+    )
+
+
 def shift(
     spec: RolloutSpec, owner: str, step: Shift, epoch: int, *, release: bool = False
 ) -> ActivityHandle[TrafficShifted]:
@@ -66,18 +84,7 @@ def shift(
     summary = story.pause_summary(spec) if step.pause else story.shift_summary(spec, step.expected, step.percent)
     return workflow.start_activity_method(
         TrafficActivities.shift_traffic,
-        ShiftTraffic(
-            routes=spec.routes,
-            percent=step.percent,
-            expected=step.expected,
-            epoch=epoch,
-            owner=owner,
-            prove_within=spec.policy.prove_within,
-            reassert=step.reassert,
-            release=release,
-            pause=step.pause,
-            workload=spec.workload,
-        ),
+        _shift_order(spec, owner, step, epoch, release=release),
         start_to_close_timeout=spec.policy.prove_within * len(spec.routes) + timedelta(seconds=15) + settling(spec),
         schedule_to_close_timeout=spec.policy.ready_within + settling(spec),
         heartbeat_timeout=_ALIVE,
@@ -85,6 +92,21 @@ def shift(
             initial_interval=timedelta(seconds=1), backoff_coefficient=1.0, non_retryable_error_types=["NotProven"]
         ),
         summary=story.short(f"release our mark: {percent_text(step.percent)} stays") if release else summary,
+    )
+
+
+def _shift_order(spec: RolloutSpec, owner: str, step: Shift, epoch: int, *, release: bool = False) -> ShiftTraffic:
+    return ShiftTraffic(
+        routes=spec.routes,
+        percent=step.percent,
+        expected=step.expected,
+        epoch=epoch,
+        owner=owner,
+        prove_within=spec.policy.prove_within,
+        reassert=step.reassert,
+        release=release,
+        pause=step.pause,
+        workload=spec.workload,
     )
 
 
@@ -248,6 +270,8 @@ def _watch_summary(title: str, bake: timedelta, progress: Progress, step: Watch)
         case Phase.BAKING:
             left = bake - progress.baked
             return f"bake {text(left)} at {at}" if left > timedelta() else f"a gate makes up its mind at {at}"
+        case Phase.SHIFTING:
+            return f"watch at {at} while pods become ready"
         case Phase.MITIGATING:
             return f"watch at {at} with the flag off"
         case Phase.AWAITING_APPROVAL:

@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar, Literal, Self
 from pydantic import Field, StringConstraints, model_validator
 
 from rollout.base import Written
-from rollout.durations import Duration
+from rollout.durations import Duration, limited
 from rollout.routes.base import HeaderRoute, TwoNamed
 
 TargetGroup = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9-]*$", max_length=32)]
@@ -21,11 +21,8 @@ class AlbSticky(Written):
     Switched off in the write that takes the candidate's weight away.
     """
 
-    ttl: Duration = Field(
-        default=timedelta(hours=1),
-        ge=timedelta(seconds=1),
-        le=timedelta(days=7),
-        description="how long the cookie holds; not longer than the shortest bake",
+    ttl: Annotated[Duration, limited(timedelta(seconds=1), timedelta(days=7))] = Field(
+        default=timedelta(hours=1), description="how long the cookie holds; not longer than the shortest bake"
     )
 
 

@@ -6,6 +6,7 @@ from typing import Final
 from rollout import names
 from rollout.happened import Phase
 from tests.workflows.flagged import of_flag, with_flags
+from tests.workflows.podded import with_pods
 from tests.workflows.trial import Trial, Trials, eventually, ladder, stage
 
 ANA = {"by": "ana"}
@@ -236,6 +237,21 @@ async def flagged(trials: Trials) -> Trial:
     return trial
 
 
+async def crowded_out(trials: Trials) -> Trial:
+    """Pods that do not come in time, are waited for again, and a breach meanwhile."""
+    trial = trials.trial({"stages": [stage(25, "1h"), stage(100)]}, policy={"ready_within": "10s"})
+    pods = with_pods(trial, stable=4)
+    await trial.start()
+    await trial.until_phase(Phase.BAKING)
+    pods.starts = False
+    await trial.update(names.ADVANCE, ANA)
+    await trial.until_phase(Phase.HELD)
+    await trial.signal(names.RESUME, ANA)
+    trial.metrics.say(0.2)
+    await trial.went_back(Phase.ROLLED_BACK)
+    return trial
+
+
 async def experiment(trials: Trials) -> Trial:
     """An experiment whose report a person has read, and shipped."""
     trial = await of_flag(trials, stage(50), experiment=True).start()
@@ -267,6 +283,7 @@ SCENARIOS: Final[dict[str, Callable[[Trials], Awaitable[Trial]]]] = {
         mitigated,
         unmitigated,
         flagged,
+        crowded_out,
         experiment,
     )
 }

@@ -98,6 +98,7 @@ def test_every_activity_and_every_command_is_recorded() -> None:
     found = {said for name in SCENARIOS for event in recorded_events(name) for said in mentioned(event)}
     activities = {
         names.PLAN_ROLLOUT,
+        names.PREPARE_PODS,
         names.SHIFT_TRAFFIC,
         names.WATCH_HEALTH,
         names.RESTORE_TRAFFIC,

@@ -16,6 +16,7 @@ def test_the_task_queue_and_the_workflow_type_are_frozen() -> None:
 def test_the_activity_types_are_frozen() -> None:
     activities = (
         names.PLAN_ROLLOUT,
+        names.PREPARE_PODS,
         names.SHIFT_TRAFFIC,
         names.WATCH_HEALTH,
         names.RESTORE_TRAFFIC,
@@ -24,6 +25,7 @@ def test_the_activity_types_are_frozen() -> None:
     )
     assert activities == (
         "plan_rollout",
+        "prepare_pods",
         "shift_traffic",
         "watch_health",
         "restore_traffic",

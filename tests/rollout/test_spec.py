@@ -21,6 +21,13 @@ ROUTES = (
     "replicas, rolling-update, launchdarkly, unleash, flagd"
 )
 ROUTE = {"kind": "envoy", "connection": "edge-1", "service": "checkout"}
+ALB = {
+    "kind": "alb",
+    "load_balancer": "shop",
+    "connection": "aws",
+    "candidate": "shop-green",
+    "stable": "shop-blue",
+}
 GATE = {"query": "x", "above": 1}
 ERRORS = {"kind": "error-ratio", "requests": "r", "errors": "e"}
 ORDERS = {"kind": "proportion", "trials": "t", "successes": "s", "bad": "down"}
@@ -268,6 +275,14 @@ def test_a_bake_without_gates_may_be_as_short_as_one_likes() -> None:
         (
             written(policy={"max_duration": "400d"}),
             "policy.max_duration: Input should be less than or equal to 365 days (got 400d)",
+        ),
+        (
+            written(policy={"ready_within": "3s"}),
+            "policy.ready_within: 10s to 365d is possible (got '3s')",
+        ),
+        (
+            written(routes=[ALB | {"sticky": {"ttl": "8d"}}]),
+            "routes[0].sticky.ttl: 1s to 7d is possible (got '8d')",
         ),
     ],
 )

@@ -2,23 +2,9 @@
 
 from rollout import names
 from rollout.happened import Phase
-from tests.fakes.workloads import FakeWorkloads
+from tests.workflows.podded import with_pods
 from tests.workflows.stories import story
-from tests.workflows.trial import LASTING, Trial, Trials, eventually, ladder
-
-
-def with_pods(trial: Trial, **changes: object) -> FakeWorkloads:
-    """Let a rollout have pods that follow it."""
-    trial.spec["workload"] = {
-        "kind": "kubernetes-deployment",
-        "connection": trial.service,
-        "namespace": "shop",
-        "candidate": "checkout-canary",
-        "stable": "checkout",
-    }
-    pods = FakeWorkloads(**changes)  # type: ignore[arg-type]  # its fields, by name
-    trial.connections.workloads[trial.service] = pods
-    return pods
+from tests.workflows.trial import LASTING, Trials, eventually, ladder
 
 
 @story
@@ -145,3 +131,54 @@ async def test_what_is_only_put_right_does_not_wait_for_pods(trials: Trials) -> 
     await eventually(lambda: trial.router.percents.count(5) == 2, "5 % is written again")
     await trial.update(names.ABORT)
     await trial.went_back(Phase.ABORTED)
+
+
+@story
+async def test_a_breach_while_the_next_pods_come_brings_the_traffic_back_at_once(trials: Trials) -> None:
+    trial = trials.trial(LASTING)
+    pods = with_pods(trial, stable=4)
+    await trial.start()
+    await trial.until_baking()
+    pods.starts, pods.ready = False, 1  # what 100 % needs never comes
+    await trial.update(names.ADVANCE)
+    await eventually(lambda: pods.replicas == 4, "the pods for 100 % are asked for")
+    await trial.until(lambda now: "Shifting" in now.phase, "it waits for them")
+    trial.metrics.say(0.2)
+    result = await trial.went_back(Phase.ROLLED_BACK)
+    assert result.gate == "errors"
+    assert trial.router.percents == [5, 0]
+    assert pods.replicas == 0
+
+
+@story
+async def test_pods_that_never_come_hold_the_rollout_where_it_is(trials: Trials) -> None:
+    trial = trials.trial(LASTING, policy={"ready_within": "10s"})
+    pods = with_pods(trial, stable=4)
+    await trial.start()
+    await trial.until_baking()
+    pods.starts, pods.ready = False, 1
+    await trial.update(names.ADVANCE)
+    held = await trial.until_phase(Phase.HELD)
+    assert held.reason == "could not get the pods for 100 %: 1 of 4 candidate pods are ready"
+    assert trial.router.percents == [5]
+    pods.ready = 4
+    await trial.update(names.RESUME)
+    await trial.promoted()
+
+
+@story
+async def test_a_hold_while_the_next_pods_come_lets_go_of_them(trials: Trials) -> None:
+    trial = trials.trial(LASTING)
+    pods = with_pods(trial, stable=4)
+    await trial.start()
+    await trial.until_baking()
+    pods.starts, pods.ready = False, 1
+    await trial.update(names.ADVANCE)
+    await eventually(lambda: pods.replicas == 4, "the pods for 100 % are asked for")
+    await trial.update(names.HOLD)
+    await trial.until_phase(Phase.HELD)
+    pods.starts, pods.ready = True, 4
+    await trial.until_looked()
+    assert trial.router.percents == [5]
+    await trial.update(names.RESUME)
+    await trial.promoted()
