@@ -43,6 +43,7 @@ ENDS = {
     "mitigated": "Promoted",
     "unmitigated": "RolledBack",
     "flagged": "Aborted",
+    "crowded_out": "RolledBack",
     "experiment": "Promoted",
 }
 
