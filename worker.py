@@ -12,6 +12,7 @@ import signal
 import sys
 from datetime import timedelta
 
+import uvloop
 from pydantic import Field, ValidationError
 from temporalio.api.operatorservice.v1 import ListSearchAttributesRequest
 from temporalio.client import Client
@@ -127,7 +128,7 @@ def main() -> int:
         logging.getLogger(chatty).setLevel(logging.WARNING)
     logging.getLogger("urllib3").setLevel(logging.ERROR)  # it quotes headers that it cannot read: an echo of a token
     try:
-        return asyncio.run(run(settings))
+        return uvloop.run(run(settings))
     except RuntimeError as error:  # the SDK's for a server that cannot be reached
         log.error("Temporal does not answer: %s; TEMPORAL_ADDRESS or a profile says where it is", error)  # noqa: TRY400
         return 1

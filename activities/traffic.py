@@ -8,7 +8,6 @@ import asyncio
 import logging
 import time
 from contextlib import suppress
-from datetime import timedelta
 
 from temporalio import activity
 
@@ -70,10 +69,12 @@ class TrafficActivities:
             for route in order.routes:
                 try:
                     router = self._connections.router(route)
-                    if await _shift(router, route, order):
+                    proves_after_s = await _shift(router, route, order)
+                    if proves_after_s is not None:
                         written.append(str(route))
+                    or_moving, not_before_s = not order.release, proves_after_s or 0
                     state = await _proven(
-                        router, route, order.percent, order.epoch, order.prove_within, or_moving=not order.release
+                        router, route, order.percent, order, or_moving=or_moving, not_before_s=not_before_s
                     )
                     proof.append(state.proof)
                     settles_s = max(settles_s, state.settles_after_s)
@@ -147,13 +148,13 @@ class TrafficActivities:
                 await asyncio.sleep(min(1.0, left_s) if untold else DRAIN_LOOK_SECONDS)
 
 
-async def _shift(router: Router, route: Route, order: ShiftTraffic) -> bool:
-    """Write one route if it needs it; True if written."""
+async def _shift(router: Router, route: Route, order: ShiftTraffic) -> float | None:
+    """Write one route if it needs it; seconds until that can be proven at the earliest, None if nothing was written."""
     state = await router.read()
     _fence(route, state, order)
     ours = state.epoch == order.epoch and state.percent == order.percent
     if ours and state.in_force == order.percent and not order.pause:
-        return False
+        return None
     if not ours and state.percent not in {order.expected, order.percent} and not order.reassert:
         found, left = percent_text(state.percent), percent_text(order.expected)
         who = state.problem or "somebody else changed it"
@@ -171,7 +172,7 @@ async def _shift(router: Router, route: Route, order: ShiftTraffic) -> bool:
             pause=order.pause,
         )
     )
-    return True
+    return state.proves_after_s
 
 
 def _fence(route: Route, state: RouteState, order: ShiftTraffic) -> None:
@@ -198,7 +199,7 @@ async def _restore(
         What was found that was not ours, and the state that is proven: where it was at the start, or what is kept.
     """
     router = connections.router(route)
-    foreign, state = None, None
+    foreign, state, not_before_s = None, None, 0.0
     with suppress(SluiceError, TimeoutError):  # the way back does not depend on being able to look first
         async with asyncio.timeout(FIRST_LOOK_SECONDS):
             state = await router.read()
@@ -210,7 +211,8 @@ async def _restore(
             return foreign, lowered
         back = Write(percent=order.percent, epoch=order.epoch, owner=order.owner, header=False, release=True)
         await router.write(back)
-    state = await _proven(router, route, order.percent, order.epoch, order.prove_within, or_off=True)
+        not_before_s = state.proves_after_s if state else 0.0
+    state = await _proven(router, route, order.percent, order, or_off=True, not_before_s=not_before_s)
     if order.switch_off and isinstance(route, FlagRoute):
         why = f"{order.owner}: way back"
         state = await switched_off(connections.flag(route), route, why, order.prove_within)
@@ -245,7 +247,7 @@ async def _lowered(router: Router, route: Route, order: RestoreTraffic, percent:
     """Bring a route as far back as stable can take it; None if the route will never have that, and must go to 0 %."""
     with suppress(Permanent):
         await router.write(Write(percent=percent, epoch=order.epoch, owner=order.owner, header=False))
-        return await _proven(router, route, percent, order.epoch, order.prove_within)
+        return await _proven(router, route, percent, order)
     return None
 
 
@@ -253,24 +255,25 @@ async def _proven(
     router: Router,
     route: Route,
     percent: float,
-    epoch: int,
-    within: timedelta,
+    order: ShiftTraffic | RestoreTraffic,
     *,
     or_moving: bool = False,
     or_off: bool = False,
+    not_before_s: float = 0,
 ) -> RouteState:
-    """Look until the router shows the percent of this epoch in force.
+    """Look until the router shows the percent of the order's epoch in force.
 
     If that will do: or moves there by itself, or is a flag that was switched off.
     """
 
     def missing(state: RouteState) -> str | None:
-        if state.epoch > epoch:
-            raise Superseded(f"{route} carries epoch {state.epoch}, newer than {epoch}")
+        if state.epoch > order.epoch:
+            raise Superseded(f"{route} carries epoch {state.epoch}, newer than {order.epoch}")
         there = _is_back(state, percent) if or_off else state.in_force == percent
         there = there or (or_moving and state.moving is not None and state.percent == percent)
-        if there and state.epoch == epoch:
+        if there and state.epoch == order.epoch:
             return None
         return state.problem or state.moving or f"it shows {state.in_force} %, epoch {state.epoch}"
 
-    return await proven(router.read, missing, f"{route}: {percent_text(percent)} is not in force", within)
+    what = f"{route}: {percent_text(percent)} is not in force"
+    return await proven(router.read, missing, what, order.prove_within, not_before_s=not_before_s)

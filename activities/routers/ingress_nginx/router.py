@@ -33,6 +33,7 @@ from rollout.errors import Misconfigured, RouterUnreachable
 from rollout.routes import IngressNginxRoute
 
 _TRIES, _PAUSE_S = 8, 0.03
+_SERVED_S = 5.0  # Services that were there are not asked for again so soon: preflight, shift and write all want to know
 
 
 class IngressNginxRouter:
@@ -152,6 +153,9 @@ class IngressNginxRouter:
         """Which Service, or port of one, is not there."""
         namespace, names = self._route.namespace, self._services.values()
         expected = rules.ports(found.stable, self._route.stable) if found.stable else set()
+        key = ("ingress-nginx served", namespace, *names, *sorted(map(str, expected)))
+        if time.monotonic() - self._cluster.memory.get(key, float("-inf")) < _SERVED_S:
+            return None
         services = await asyncio.gather(*(self._cluster.get(SERVICE, namespace, name) for name in names))
         for (pool, name), service in zip(self._services.items(), services, strict=True):
             if service is None:
@@ -160,6 +164,7 @@ class IngressNginxRouter:
             if missing := expected - offered:
                 port = min(map(str, missing))
                 return f"Service {namespace}/{name} ({pool}) has no port {port}, which {self._route.ingress} leads to"
+        self._cluster.memory[key] = time.monotonic()
         return None
 
     def _early(self, canary: Json | None) -> str | None:
