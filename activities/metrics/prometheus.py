@@ -201,8 +201,9 @@ class PrometheusSource:
 
     async def missing(self, names: tuple[str, ...]) -> tuple[str, ...]:
         """See `ports.MetricSource.missing`."""
-        if not names:
-            return ()
+        return await self._once(self._missing, names) if names else ()
+
+    async def _missing(self, names: tuple[str, ...]) -> tuple[str, ...]:
         query = f'count by (__name__) (last_over_time({{__name__=~"{"|".join(names)}"}}[1h]))'
         form = {"query": query, "timeout": _duration(self._connection.timeout_s)}
         found = await self._ask(
