@@ -17,8 +17,8 @@ from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput, 
 
 from rollout.errors import MetricsUnavailable, SluiceError, Temporary
 
-# Each costs the server a transaction; two may be missing before it calls an activity dead (`workflows/steps.py`).
-BEAT_SECONDS = 2.0
+# Each costs the server a transaction; one may be missing before it calls an activity dead (`workflows/steps.py`).
+BEAT_SECONDS = 2.4
 
 
 class Boundary(Interceptor):

@@ -21,7 +21,7 @@ from rollout.judge.verdict import GateState
 from rollout.messages import Watched, WatchHealth, Watching
 from rollout.routes import Route
 
-_BEAT_S = 3.0  # at least; polls are beats, too
+_BEAT_S = 5.5  # at least; polls that are on time are beats enough
 _AGAIN_S = 0.5  # when nothing is missing but a route's proof
 
 
@@ -40,7 +40,7 @@ class WatchingActivities:
         )
         try:
             # Neither the pause between two polls nor a slow answer is a dead worker.
-            async with beating(min(_BEAT_S, order.poll.total_seconds()), lambda: (watching,)) as beats:
+            async with beating(min(_BEAT_S, 1.1 * order.poll.total_seconds()), lambda: (watching,)) as beats:
                 while True:
                     watching, drift = await self._poll(order, watching)
                     beats.now()

@@ -162,8 +162,8 @@ def watch(spec: RolloutSpec, plan_: Plan, progress: Progress, step: Watch, owner
             recovering=progress.breach.gates if progress.breach else {},
         ),
         start_to_close_timeout=spec.policy.max_duration + timedelta(hours=1),
-        # It beats at every poll, and after 3 s of silence.
-        heartbeat_timeout=min(2 * poll + timedelta(seconds=1), timedelta(seconds=6)),
+        # It beats at every poll, and after 5.5 s of silence.
+        heartbeat_timeout=min(2 * poll + timedelta(seconds=1), timedelta(seconds=8)),
         retry_policy=_SOON,
         cancellation_type=ActivityCancellationType.WAIT_CANCELLATION_COMPLETED,
         summary=story.short(_watch_summary(stage.title, stage.bake, progress, step)),
