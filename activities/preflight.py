@@ -83,7 +83,7 @@ class PreflightActivities:
         facts = Facts(
             routes=(*(look.fact for look in looks), *pods.fact),
             people=people,
-            started_by=spec.requested_by or (await _starter() if spec.approvals.four_eyes else None),
+            started_by=spec.requested_by or await _starter(),
             problems=(
                 *(f"gate {name}: {found.problem}" for name, found in gates.items() if found.problem),
                 *strangers,

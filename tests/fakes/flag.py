@@ -41,7 +41,7 @@ class FakeFlag(FakeRouter):
         """See `ports.FlagService.read`."""
         state = await super().read()
         given = self.share if self.lies else state.in_force
-        told = {"in_force": None if given != self.percent else given}
+        told = {"in_force": None if given != self.percent else given, "settles_after_s": self.settles_after_s}
         if self.lies and not self.on:
             told["problem"] = f"{self.name} is still on where it is evaluated"  # type: ignore[assignment]  # mixed values
         return FlagState(
@@ -50,7 +50,6 @@ class FakeFlag(FakeRouter):
             locked=self.locked,
             changed_by=self.changed_by,
             off_since_ms=None if self.on else self.off_since_ms,
-            settles_after_s=self.settles_after_s,
         )
 
     async def write(self, write: Write) -> None:
