@@ -34,6 +34,7 @@ log = logging.getLogger("sluice.traffic")
 
 FIRST_LOOK_SECONDS = 0.3
 DRAIN_LOOK_SECONDS = 0.25
+DRAIN_BEAT_SECONDS = 6.0
 
 
 class TrafficActivities:
@@ -134,7 +135,7 @@ class TrafficActivities:
         """
         until = time.monotonic() + order.timeout.total_seconds()
         quiet = 0
-        async with beating():
+        async with beating(DRAIN_BEAT_SECONDS):
             while True:
                 routers = [self._connections.router(route) for route in order.routes]
                 counts = await asyncio.gather(*(router.in_flight(order.pool) for router in routers))

@@ -41,6 +41,7 @@ from rollout.spec import RolloutSpec
 from rollout.strategies import FlagStrategy
 
 _ALIVE = timedelta(seconds=5)  # a killed worker's short activities are noticed after this
+_UNHURRIED = timedelta(seconds=15)  # those of one that nothing waits for
 _SOON = RetryPolicy(initial_interval=timedelta(seconds=1), backoff_coefficient=1.0)
 _FOR_EVER = RetryPolicy(initial_interval=timedelta(seconds=1), maximum_interval=timedelta(seconds=10))
 SETTLING = timedelta(minutes=1)  # the most that applications may take to have a flag's change that is proven
@@ -234,7 +235,7 @@ def drain(spec: RolloutSpec, owner: str, pool: str, epoch: int) -> ActivityHandl
         ),
         start_to_close_timeout=spec.policy.drain + timedelta(seconds=15),
         schedule_to_close_timeout=spec.policy.drain + timedelta(minutes=1),
-        heartbeat_timeout=_ALIVE,
+        heartbeat_timeout=_UNHURRIED,
         retry_policy=_SOON,
         summary=f"drain {pool}, at most {text(spec.policy.drain)}",
     )
