@@ -36,9 +36,14 @@ from workflows.unknown import UnknownType
 
 log = logging.getLogger("sluice.worker")
 
-# They share one interpreter: of hundreds begun at once, each would last longer than the 2 s after which the SDK says
-# "deadlock" and throws the work away.
-_WORKFLOW_TASKS = 16
+# They share one interpreter: of thousands begun at once, each would last longer than the 2 s after which the SDK says
+# "deadlock" and throws the work away. With 16, pollers that wait for new rollouts kept the places, and what hundreds
+# that breached at once had to decide waited for 2 s.
+_WORKFLOW_TASKS = 100
+
+# Those that wait cost nothing. From the SDK's least, one, it took so long until there were enough for 200 rollouts
+# started at once that every second one had a decision that timed out and was handed out again.
+_POLLERS = PollerBehaviorAutoscaling(minimum=8, initial=8)
 
 
 class Settings(NamedSettings):
@@ -87,8 +92,8 @@ def build(client: Client, settings: Settings, connections: Connections) -> Worke
         max_concurrent_workflow_tasks=_WORKFLOW_TASKS,
         max_cached_workflows=settings.rollouts,
         max_concurrent_activities=settings.rollouts + 200,
-        workflow_task_poller_behavior=PollerBehaviorAutoscaling(),
-        activity_task_poller_behavior=PollerBehaviorAutoscaling(),
+        workflow_task_poller_behavior=_POLLERS,
+        activity_task_poller_behavior=_POLLERS,
         sticky_queue_schedule_to_start_timeout=settings.sticky,
         max_heartbeat_throttle_interval=settings.heartbeat_every,
         default_heartbeat_throttle_interval=settings.heartbeat_every,

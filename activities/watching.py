@@ -22,6 +22,7 @@ from rollout.messages import Watched, WatchHealth, Watching
 from rollout.routes import Route
 
 _BEAT_S = 5.5  # at least; polls that are on time are beats enough
+_EARLY_MS = 100
 _AGAIN_S = 0.5  # when nothing is missing but a route's proof
 
 
@@ -47,8 +48,7 @@ class WatchingActivities:
                     lateness.record(timedelta(milliseconds=watching.late_ms))
                     if ended := watch.conclude(order, watching, drift, _now_ms()):
                         return ended
-                    left_s = _until_next(order)
-                    await asyncio.sleep(min(left_s, _AGAIN_S) if watch.ripe(order, watching) else left_s)
+                    await _next_poll(order, soon=watch.ripe(order, watching))
         except asyncio.CancelledError:
             details = activity.cancellation_details()
             if details is None or not (details.cancel_requested or details.not_found):
@@ -138,10 +138,21 @@ def _resumed() -> Watching | None:
     return Watching.model_validate(details[0]) if details else None
 
 
-def _until_next(order: WatchHealth) -> float:
-    """Seconds until the next tick of the grid that began at `since_ms`."""
-    step = watch.poll_ms(order)
-    return (step - (_now_ms() - order.since_ms) % step) / 1000
+async def _next_poll(order: WatchHealth, *, soon: bool) -> None:
+    """Wait for the next tick of the grid that began at `since_ms`, or less.
+
+    Timers may fire a millisecond early. Gates would not be asked for a tick that is still to come, and then the next
+    poll, a whole step later, would be the first to see a breach.
+    """
+    step, now_ms = watch.poll_ms(order), _now_ms()
+    left_ms = step - (now_ms - order.since_ms) % step
+    if soon and left_ms > _AGAIN_S * 1000:
+        await asyncio.sleep(_AGAIN_S)
+        return
+    await asyncio.sleep(left_ms / 1000)
+    # More than a little is a clock that was put back.
+    while 0 < (early_ms := now_ms + left_ms - _now_ms()) <= _EARLY_MS:  # noqa: ASYNC110 - it is time that is awaited
+        await asyncio.sleep((early_ms + 1) / 1000)
 
 
 def _now_ms() -> int:

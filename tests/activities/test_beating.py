@@ -86,3 +86,53 @@ async def test_a_watch_beats_between_its_polls_with_what_the_last_one_saw(monkey
     assert seen == sorted(seen)
     assert seen[-1] == ended.watching.watermark_ms
     assert seen.count(seen[0]) >= 3, "it has beaten without anything new"
+
+
+@pytest.mark.parametrize("early_ms", [0, 1, 7])
+async def test_a_timer_that_fires_early_does_not_miss_the_tick(early_ms: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [1_000_250]
+
+    async def sleep(seconds: float) -> None:
+        clock[0] += max(1, round(seconds * 1000) - early_ms)
+
+    monkeypatch.setattr(watching, "_now_ms", lambda: clock[0])
+    monkeypatch.setattr(asyncio, "sleep", sleep)
+    poll = timedelta(seconds=5)
+    order = WatchHealth(
+        gates={},
+        since_ms=1_000_000,
+        bake=None,
+        poll=poll,
+        no_data_hold=poll,
+        routes=(),
+        percent=5,
+        epoch=7,
+        owner=OWNER,
+    )
+    await watching._next_poll(order, soon=False)
+    assert 1_005_000 <= clock[0] <= 1_005_010
+
+
+async def test_a_clock_that_is_put_back_costs_no_more_than_a_poll(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, slept = [1_000_250], list[float]()
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        clock[0] -= 3_600_000
+
+    monkeypatch.setattr(watching, "_now_ms", lambda: clock[0])
+    monkeypatch.setattr(asyncio, "sleep", sleep)
+    poll = timedelta(seconds=5)
+    order = WatchHealth(
+        gates={},
+        since_ms=1_000_000,
+        bake=None,
+        poll=poll,
+        no_data_hold=poll,
+        routes=(),
+        percent=5,
+        epoch=7,
+        owner=OWNER,
+    )
+    await watching._next_poll(order, soon=False)
+    assert slept == [4.75]
