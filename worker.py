@@ -11,7 +11,9 @@ import logging
 import os
 import signal
 import sys
+from contextlib import closing, nullcontext
 from datetime import timedelta
+from pathlib import Path
 
 import uvloop
 from pydantic import Field, ValidationError
@@ -24,6 +26,7 @@ from temporalio.worker import PollerBehaviorAutoscaling, UnsandboxedWorkflowRunn
 from activities.boundary import Boundary
 from activities.connecting import NamedSettings, config_file, connected, listed
 from activities.mitigation import MitigationActivities
+from activities.orphans import Orphans, folder
 from activities.ports import Connections
 from activities.preflight import PreflightActivities
 from activities.traffic import TrafficActivities
@@ -46,6 +49,15 @@ _WORKFLOW_TASKS = 100
 _POLLERS = PollerBehaviorAutoscaling(minimum=8, initial=8)
 
 
+def _state_directory() -> Path | None:
+    """Where a service keeps what outlives it: systemd's word first, then the user's."""
+    if given := os.environ.get("STATE_DIRECTORY"):
+        return Path(given.split(":")[0])
+    base = os.environ.get("XDG_STATE_HOME")
+    home = os.environ.get("HOME")
+    return Path(base or f"{home}/.local/state") / "sluice" if base or home else None
+
+
 class Settings(NamedSettings):
     """What a worker needs to know."""
 
@@ -56,6 +68,10 @@ class Settings(NamedSettings):
     heartbeat_every: Duration = Field(default=timedelta(seconds=1), description="least distance of heartbeats sent")
     graceful_stop: Duration = Field(default=timedelta(seconds=5), description="what a stop gives short activities")
     sticky: Duration = Field(default=timedelta(seconds=2), description="what a killed worker costs a command")
+    state_directory: Path | None = Field(
+        default_factory=_state_directory,
+        description="where it is noted what runs, so that a worker started again after a kill takes it back at once",
+    )
     log_level: str = "INFO"
 
 
@@ -66,7 +82,7 @@ async def missing_search_attributes(client: Client) -> tuple[str, ...]:
     return tuple(name for name in names.SEARCH_ATTRIBUTES if name not in known.custom_attributes)
 
 
-def build(client: Client, settings: Settings, connections: Connections) -> Worker:
+def build(client: Client, settings: Settings, connections: Connections, orphans: Orphans | None = None) -> Worker:
     """Put the worker together."""
     preflight, traffic, watching, mitigation = (
         PreflightActivities(connections),
@@ -87,7 +103,7 @@ def build(client: Client, settings: Settings, connections: Connections) -> Worke
             watching.watch_health,
             mitigation.apply_mitigation,
         ],
-        interceptors=[Boundary()],
+        interceptors=[Boundary(), *([orphans] if orphans else [])],
         workflow_runner=UnsandboxedWorkflowRunner(),  # the tests have the sandbox: ADR 11
         max_concurrent_workflow_tasks=_WORKFLOW_TASKS,
         max_cached_workflows=settings.rollouts,
@@ -99,6 +115,17 @@ def build(client: Client, settings: Settings, connections: Connections) -> Worke
         default_heartbeat_throttle_interval=settings.heartbeat_every,
         graceful_shutdown_timeout=settings.graceful_stop,
     )
+
+
+def keeping(settings: Settings, client: Client) -> Orphans | None:
+    """What keeps note of what runs; without it a killed worker is noticed by its silence, some seconds later."""
+    if settings.state_directory is None:
+        return None
+    try:
+        return Orphans(folder(settings.state_directory, client, settings.task_queue))
+    except OSError as error:
+        log.warning("what runs is not noted: %s", error)
+        return None
 
 
 async def run(settings: Settings) -> int:
@@ -114,10 +141,14 @@ async def run(settings: Settings) -> int:
             return 1
     except RPCError as error:
         log.warning("search attributes could not be checked: %s", error)
-    async with connected(settings, settings.queries) as connections, build(client, settings, connections):
-        log.info("worker started task_queue=%s connections=%s", settings.task_queue, listed(settings.connections))
-        await stop.wait()
-        log.info("worker stopping")
+    orphans = keeping(settings, client)
+    with closing(orphans) if orphans else nullcontext():
+        async with connected(settings, settings.queries) as connections, build(client, settings, connections, orphans):
+            log.info("worker started task_queue=%s connections=%s", settings.task_queue, listed(settings.connections))
+            if orphans:
+                await orphans.take_back(client)
+            await stop.wait()
+            log.info("worker stopping")
     log.info("worker stopped")
     return 0
 

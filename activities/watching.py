@@ -22,6 +22,7 @@ from rollout.messages import Watched, WatchHealth, Watching
 from rollout.routes import Route
 
 _BEAT_S = 5.5  # at least; polls that are on time are beats enough
+_WAITING_BEAT_S = 2.0  # while a person or a pod is waited for: who answers is heard with the next beat
 _EARLY_MS = 100
 _AGAIN_S = 0.5  # when nothing is missing but a route's proof
 
@@ -41,7 +42,8 @@ class WatchingActivities:
         )
         try:
             # Neither the pause between two polls nor a slow answer is a dead worker.
-            async with beating(min(_BEAT_S, 1.1 * order.poll.total_seconds()), lambda: (watching,)) as beats:
+            least_s = _WAITING_BEAT_S if order.bake is None else _BEAT_S
+            async with beating(min(least_s, 1.1 * order.poll.total_seconds()), lambda: (watching,)) as beats:
                 while True:
                     watching, drift = await self._poll(order, watching)
                     beats.now()

@@ -71,6 +71,7 @@ class Worker(Part):
             "SLUICE_CONFIG": str(self.settings),
             "TEMPORAL_ADDRESS": self.address,
             "SLUICE_METRICS_ADDRESS": self._metrics_address,
+            "SLUICE_STATE_DIRECTORY": str(self.directory / "state"),
             "PYTHONUNBUFFERED": "1",
             **self._env,
         }

@@ -1,5 +1,8 @@
 """One version after the other: bad ones, good ones, and other strategies, on the same route."""
 
+import pytest
+from temporalio.exceptions import WorkflowAlreadyStartedError
+
 from rollout import names
 from rollout.happened import Phase
 from testbed.kubernetes import objects
@@ -146,3 +149,20 @@ async def test_what_runs_already_is_not_rolled_out_once_more(trials: ClusterTria
     trial = await trials.begun(RollingSite, {"kind": "rolling", "bake": "2s"}, route={"image": "shop:1.0"})
     assert "it runs shop:1.0 already" in (await trial.failed("Refused")).message
     assert not trial.wrote
+
+
+@acceptance
+async def test_a_newer_release_is_refused_while_one_is_under_way_and_begins_from_stable_after_its_abort(
+    trials: ClusterTrials,
+) -> None:
+    trial = await trials.begun(strategy=HALF)
+    await trial.until_baking()
+    with pytest.raises(WorkflowAlreadyStartedError):
+        await trial.again(release=GOOD)
+    assert await trial.do(trial.site.percent) == 50
+    await trial.signal(names.ABORT, {"by": "ana"})
+    await trial.went_back(Phase.ABORTED)
+    await trial.deliver("shop:2.1")
+    await trial.again(release=GOOD, strategy=ladder(25, 100))
+    result = await trial.promoted()
+    assert (result.candidate, list(result.percents_seen)) == ("2.1", [25, 100])

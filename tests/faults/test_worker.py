@@ -27,6 +27,30 @@ async def test_a_worker_killed_in_a_bake_costs_neither_time_nor_a_request(house:
     assert run.visitors().dropped_requests == 0
 
 
+async def test_a_worker_that_is_started_again_takes_its_work_back_before_the_server_misses_it(
+    house: House, begin: Begin
+) -> None:
+    run = await begin(ladder((25, "1h"), (100, "10s"), policy={"poll": "5s"}))  # missed after 8 s of silence
+    for attempt in (2, 3, 4):  # on a machine so busy that a worker takes longer than that to start, try again
+        if await taken_back(house, run, attempt):
+            break
+    else:
+        pytest.fail("the server has noticed every time before the worker was there again")
+    await run.handle.signal(names.ADVANCE)
+    await run.promoted()
+    assert run.visitors().dropped_requests == 0
+
+
+async def taken_back(house: House, run: Running, attempt: int) -> bool:
+    """Kill the worker and start it again: whether it was that one which has told the server."""
+    before = await run.beats(after=0)
+    house.worker.kill()
+    house.worker.start()
+    again = await run.waiting_for(names.WATCH_HEALTH, attempt)
+    assert again.observed_s >= before.observed_s, "it goes on from the last beat"
+    return again.pending[names.WATCH_HEALTH].last_failure.application_failure_info.type == "WorkerKilled"
+
+
 async def test_a_worker_that_is_stopped_hands_its_bake_to_another_without_a_gap(house: House, begin: Begin) -> None:
     with house.new_worker("worker-2") as second:
         run = await begin(ladder((25, f"{BAKE_S:g}s"), (100, "2s")))
