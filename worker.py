@@ -14,9 +14,10 @@ import sys
 from contextlib import closing, nullcontext
 from datetime import timedelta
 from pathlib import Path
+from typing import Annotated
 
 import uvloop
-from pydantic import Field, ValidationError
+from pydantic import BeforeValidator, Field, ValidationError
 from temporalio.api.operatorservice.v1 import ListSearchAttributesRequest
 from temporalio.client import Client
 from temporalio.runtime import PrometheusConfig, Runtime, TelemetryConfig
@@ -42,7 +43,7 @@ log = logging.getLogger("sluice.worker")
 # They share one interpreter: of thousands begun at once, each would last longer than the 2 s after which the SDK says
 # "deadlock" and throws the work away. With 16, pollers that wait for new rollouts kept the places, and what hundreds
 # that breached at once had to decide waited for 2 s.
-_WORKFLOW_TASKS = 100
+_WORKFLOW_TASKS = 40
 
 # Those that wait cost nothing. From the SDK's least, one, it took so long until there were enough for 200 rollouts
 # started at once that every second one had a decision that timed out and was handed out again.
@@ -58,6 +59,10 @@ def _state_directory() -> Path | None:
     return Path(base or f"{home}/.local/state") / "sluice" if base or home else None
 
 
+def _no_place(value: object) -> object:
+    return None if value == "" else value
+
+
 class Settings(NamedSettings):
     """What a worker needs to know."""
 
@@ -68,9 +73,9 @@ class Settings(NamedSettings):
     heartbeat_every: Duration = Field(default=timedelta(seconds=1), description="least distance of heartbeats sent")
     graceful_stop: Duration = Field(default=timedelta(seconds=5), description="what a stop gives short activities")
     sticky: Duration = Field(default=timedelta(seconds=2), description="what a killed worker costs a command")
-    state_directory: Path | None = Field(
+    state_directory: Annotated[Path | None, BeforeValidator(_no_place)] = Field(
         default_factory=_state_directory,
-        description="where it is noted what runs, so that a worker started again after a kill takes it back at once",
+        description="where it is noted what runs, for whoever is started again after a kill; empty: nowhere",
     )
     log_level: str = "INFO"
 
@@ -145,9 +150,10 @@ async def run(settings: Settings) -> int:
     with closing(orphans) if orphans else nullcontext():
         async with connected(settings, settings.queries) as connections, build(client, settings, connections, orphans):
             log.info("worker started task_queue=%s connections=%s", settings.task_queue, listed(settings.connections))
-            if orphans:
-                await orphans.take_back(client)
+            taking_back = asyncio.create_task(orphans.take_back(client)) if orphans else None
             await stop.wait()
+            if taking_back:
+                taking_back.cancel()
             log.info("worker stopping")
     log.info("worker stopped")
     return 0

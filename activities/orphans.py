@@ -4,22 +4,27 @@ The server learns of a killed worker by its silence, seconds later; in the last 
 way back, that is long. Whoever is started again can know at once: every attempt that runs has its task token in a file,
 and the files of a process that holds the lock of its folder no longer are orphans. Each is reported to the server as
 failed, which hands it out again with its last heartbeat. Where nothing is kept (another machine), the silence tells.
+So it does of those that were being called off: they are not handed out again, and only silence brings their heartbeat.
 """
 
 import asyncio
+import base64
 import fcntl
 import hashlib
+import json
 import logging
 import os
+import platform
 import secrets
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, NamedTuple, Self
 
 from temporalio import activity
+from temporalio.api.enums.v1 import PendingActivityState
 from temporalio.client import Client
 from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 from temporalio.service import RPCError
@@ -30,6 +35,29 @@ log = logging.getLogger("sluice.orphans")
 _LOCK, _FRESH = "lock", "."
 _AT_ONCE = timedelta(milliseconds=1)
 _MOST_AT_ONCE = 20
+
+
+class Attempt(NamedTuple):
+    """An attempt of an activity: its task token, and whose it is."""
+
+    token: bytes
+    workflow: str
+    run: str
+    activity: str
+
+    def text(self) -> str:
+        """As it is kept in a file."""
+        return json.dumps([base64.b64encode(self.token).decode(), *self[1:]])
+
+    @classmethod
+    def of(cls, text: str) -> Self:
+        """As it was kept.
+
+        Raises:
+            ValueError, TypeError: it was not, or only in part.
+        """
+        token, *whose = json.loads(text)
+        return cls(base64.b64decode(token), *whose)
 
 
 class Orphans(Interceptor):
@@ -49,7 +77,11 @@ class Orphans(Interceptor):
         name = f"{os.getpid()}-{secrets.token_hex(4)}"
         fresh = folder / f"{_FRESH}{name}"  # nobody takes it for a dead one's before it is locked
         fresh.mkdir(mode=0o700)
-        self._lock = _locked(fresh)
+        try:
+            self._lock = _locked(fresh)
+        except OSError:  # a file system without locks
+            shutil.rmtree(fresh, ignore_errors=True)
+            raise
         self._own = fresh.rename(folder / name)
 
     def intercept_activity(self, next: ActivityInboundInterceptor) -> ActivityInboundInterceptor:  # noqa: A002 - SDK name
@@ -57,11 +89,11 @@ class Orphans(Interceptor):
         return _Kept(next, self)
 
     @contextmanager
-    def kept(self, token: bytes) -> Iterator[None]:
-        """Have a token in a file for as long as the body runs; a full disk keeps nobody from working."""
-        file = self._own / hashlib.sha256(token).hexdigest()[:32]
+    def kept(self, attempt: Attempt) -> Iterator[None]:
+        """Have an attempt in a file for as long as the body runs; a full disk keeps nobody from working."""
+        file = self._own / hashlib.sha256(attempt.token).hexdigest()[:32]
         with suppress(OSError):
-            file.write_bytes(token)
+            file.write_text(attempt.text(), encoding="utf-8")
         try:
             yield
         finally:
@@ -71,20 +103,25 @@ class Orphans(Interceptor):
     async def take_back(self, client: Client) -> int:
         """Tell the server which attempts died with their worker; answers with how many there were."""
         taken = 0
-        for dead in [each for each in self._folder.iterdir() if not each.name.startswith(_FRESH)]:
+        for dead in await asyncio.to_thread(self._others):
             try:
                 lock = _locked(dead)
             except OSError:  # its process lives, as ours does
                 continue
             with lock:
-                tokens = [file.read_bytes() for file in dead.iterdir() if file.name != _LOCK]
+                attempts = _found(dead)
                 seats = asyncio.Semaphore(_MOST_AT_ONCE)
-                await asyncio.gather(*(_fail(client, token, seats) for token in tokens))
+                await asyncio.gather(*(_fail(client, attempt, seats) for attempt in attempts))
                 shutil.rmtree(dead, ignore_errors=True)
-            taken += len(tokens)
+            taken += len(attempts)
         if taken:
             log.warning("a worker was killed here; its attempts are begun anew attempts=%d", taken)
         return taken
+
+    def _others(self) -> list[Path]:
+        with suppress(OSError):
+            return [each for each in self._folder.iterdir() if each.is_dir() and not each.name.startswith(_FRESH)]
+        return []
 
     def close(self) -> None:
         """Leave nothing behind."""
@@ -98,13 +135,18 @@ class _Kept(ActivityInboundInterceptor):
         self._orphans = orphans
 
     async def execute_activity(self, input: ExecuteActivityInput) -> Any:  # noqa: A002, ANN401 - SDK signature
-        with self._orphans.kept(activity.info().task_token):
+        info = activity.info()
+        attempt = Attempt(info.task_token, info.workflow_id or "", info.workflow_run_id or "", info.activity_id)
+        with self._orphans.kept(attempt):
             return await super().execute_activity(input)
 
 
 def folder(state: Path, client: Client, task_queue: str) -> Path:
-    """Where workers of one server, namespace and task queue keep what they run."""
-    place = f"{client.service_client.config.target_host} {client.namespace} {task_queue}"
+    """Where workers of one machine, server, namespace and task queue keep what they run.
+
+    The machine too: on a disk that several share, locks of the others may not be seen.
+    """
+    place = f"{platform.node()} {client.service_client.config.target_host} {client.namespace} {task_queue}"
     return state / hashlib.sha256(place.encode()).hexdigest()[:16]
 
 
@@ -123,7 +165,17 @@ def _locked(own: Path) -> IO[bytes]:
     return lock
 
 
-async def _fail(client: Client, token: bytes, seats: asyncio.Semaphore) -> None:
+def _found(dead: Path) -> list[Attempt]:
+    """What a killed worker had in hand; what cannot be read is left to the silence."""
+    found = []
+    with suppress(OSError):
+        for file in [each for each in dead.iterdir() if each.name != _LOCK]:
+            with suppress(OSError, ValueError, TypeError):
+                found.append(Attempt.of(file.read_text(encoding="utf-8")))
+    return found
+
+
+async def _fail(client: Client, attempt: Attempt, seats: asyncio.Semaphore) -> None:
     killed = ApplicationError(
         "its worker was killed",
         type="WorkerKilled",
@@ -132,4 +184,7 @@ async def _fail(client: Client, token: bytes, seats: asyncio.Semaphore) -> None:
     )
     async with seats:
         with suppress(RPCError):  # over, or handed out again already
-            await client.get_async_activity_handle(task_token=token).fail(killed)
+            described = await client.get_workflow_handle(attempt.workflow, run_id=attempt.run).describe()
+            pending = {each.activity_id: each.state for each in described.raw_description.pending_activities}
+            if pending.get(attempt.activity) == PendingActivityState.PENDING_ACTIVITY_STATE_STARTED:
+                await client.get_async_activity_handle(task_token=attempt.token).fail(killed)

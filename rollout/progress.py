@@ -130,6 +130,8 @@ class Progress(Told):
         record = self.records[self.stage]
         if shifted.percent != record.percent:  # an earlier stage's percent was put right
             return proven
+        if record.arrived_at is None:  # until here the percent before was watched, as it had been
+            proven = proven.but(tolerated=(), gates=_fresh(proven.gates))
         return proven.but(arrived=True).recording(arrived_at=record.arrived_at or now)
 
     def next_stage(self, now: datetime) -> Self:
@@ -140,9 +142,8 @@ class Progress(Told):
             baked=timedelta(),
             advanced_by=None,
             proven=False,
-            tolerated=(),
             waiting_since=None,
-            gates={name: state.model_copy(update=_NEW_STAGE) for name, state in self.gates.items()},
+            gates=_fresh(self.gates),
         )
 
     def asked(self, now: datetime) -> Self:
@@ -296,6 +297,11 @@ class Progress(Told):
         records = list(self.records)
         records[self.stage] = records[self.stage].model_copy(update=changes)
         return self.but(records=tuple(records))
+
+
+def _fresh(gates: dict[str, GateState]) -> dict[str, GateState]:
+    """Evidence is carried to another percent, clocks and blocks are not."""
+    return {name: state.model_copy(update=_NEW_STAGE) for name, state in gates.items()}
 
 
 def _has_seen(state: GateState | None) -> bool:

@@ -64,6 +64,9 @@ def _now(spec: RolloutSpec, plan: Plan | None, progress: Progress) -> str:
     if progress.reaching is not None and progress.reaching != progress.percent:
         writing, tried = "is being written, not proven yet", "was tried and is not proven; some of it may be in force"
         lines.append(f"- {percent_text(progress.reaching)} {writing if progress.phase is Phase.SHIFTING else tried}")
+    if plan is not None and progress.phase is Phase.SHIFTING and progress.reaching is None and progress.percent:
+        following = percent_text(plan.stages[progress.stage].percent)
+        lines.append(f"- pods for {following} are waited for; {percent_text(progress.percent)} is watched meanwhile")
     baking = progress.phase is Phase.BAKING and progress.moving is None
     if plan is not None and baking and progress.watching_since is not None:
         stage = plan.stages[progress.stage]

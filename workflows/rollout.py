@@ -50,6 +50,7 @@ class Rollout(Operated):
     def __init__(self, *inputs: Any) -> None:  # noqa: ANN401 - whatever the CLI sent; read_spec tells what is wrong
         super().__init__(inputs)
         self._cancelled = False
+        self._epoch = 0  # the last one given out
 
     @workflow.run
     async def run(self, *_: Any) -> RolloutResult:  # noqa: ANN401 - read in __init__, before any handler
@@ -131,13 +132,15 @@ class Rollout(Operated):
         self._to(self._progress.stopped(Phase.ROLLED_BACK, f"max_duration of {text(limit)} is over", workflow.now()))
 
     async def _shift(self, step: Shift) -> None:
-        epoch = self._next_epoch()
-        if steps.brings_pods(self.spec, self._progress, step) and not await self._bring_pods(step, epoch):
+        epoch, asked, brought = self._next_epoch(), step, steps.brings_pods(self.spec, self._progress, step)
+        if brought and step.reassert:  # what was found elsewhere is put right before anything is waited for
+            step, brought = Shift(self._progress.percent, expected=self._progress.percent, reassert=True), False
+        elif brought and not await self._bring_pods(step, epoch):
             return
         self._to(self._progress.shifting(step.percent, epoch))
-        handle = steps.shift(self.spec, self._owner, step, self._progress.epoch)
+        handle = steps.shift(self.spec, self._owner, step, epoch, with_pods=brought)
         with _called_off_too(handle):
-            await workflow.wait_condition(lambda: handle.done() or self._decide() != step)
+            await workflow.wait_condition(lambda: handle.done() or self._decide() != asked)
             if not handle.done() and self._progress.stop is None:  # held: what is written may prove itself, no more
                 with suppress(TimeoutError):
                     await workflow.wait_condition(
@@ -164,6 +167,12 @@ class Rollout(Operated):
         """Get the next percent its pods while the present one is watched; False if something came between."""
         handle = steps.prepare(self.spec, self._owner, step, epoch)
         with _called_off_too(handle):
+            with suppress(TimeoutError):  # those that are there already cost no watch
+                await workflow.wait_condition(
+                    lambda: handle.done() or self._decide() != step,
+                    timeout=self.spec.policy.poll,
+                    timeout_summary="pods, unless they are there",
+                )
             while not handle.done() and self._decide() == step:
                 eyes = Watch(Phase.SHIFTING, counting=False, acknowledged=self._progress.tolerated)
                 await self._watch(eyes, while_=step, or_until=handle.done)
@@ -173,7 +182,8 @@ class Rollout(Operated):
         try:
             await handle
         except ActivityError as error:
-            self._held_by(error, f"could not get the pods for {percent_text(step.percent)}")
+            reason = f"could not get the pods for {percent_text(step.percent)}: {steps.why(error)[1]}"
+            self._to(self._progress.hold(reason, None, workflow.now()))
             return False
         return self._decide() == step
 
@@ -320,7 +330,8 @@ class Rollout(Operated):
 
     def _next_epoch(self) -> int:
         """Larger than any before, also after a reset or a run that was terminated: time does not go back."""
-        return max(self._progress.epoch + 1, steps.milliseconds(workflow.now()))
+        self._epoch = max(self._epoch + 1, self._progress.epoch + 1, steps.milliseconds(workflow.now()))
+        return self._epoch
 
     def _held_by(self, error: ActivityError, what: str) -> None:
         kind, reason = steps.why(error)

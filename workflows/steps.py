@@ -62,7 +62,7 @@ def plan(spec: RolloutSpec, owner: str) -> ActivityHandle[Plan]:
 
 def brings_pods(spec: RolloutSpec, progress: Progress, step: Shift) -> bool:
     """Whether pods are to be waited for while users are on the candidate already, who must not go unwatched."""
-    return spec.workload is not None and not step.reassert and step.percent > progress.percent > 0
+    return spec.workload is not None and step.percent > progress.percent > 0
 
 
 def prepare(spec: RolloutSpec, owner: str, step: Shift, epoch: int) -> ActivityHandle[None]:
@@ -79,15 +79,25 @@ def prepare(spec: RolloutSpec, owner: str, step: Shift, epoch: int) -> ActivityH
 
 
 def shift(
-    spec: RolloutSpec, owner: str, step: Shift, epoch: int, *, release: bool = False
+    spec: RolloutSpec, owner: str, step: Shift, epoch: int, *, release: bool = False, with_pods: bool = False
 ) -> ActivityHandle[TrafficShifted]:
-    """Move the traffic and prove it; gives up after `ready_within`, and the rollout is held."""
+    """Move the traffic and prove it; gives up after `ready_within`, and the rollout is held.
+
+    Args:
+        spec: what was asked for.
+        owner: who holds the routes.
+        step: where to.
+        epoch: the fence.
+        release: take our mark off.
+        with_pods: the pods for it were there a moment ago, so it is not waited for them again, unwatched.
+    """
+    once = spec.policy.prove_within * len(spec.routes) + timedelta(seconds=15) + settling(spec)
     summary = story.pause_summary(spec) if step.pause else story.shift_summary(spec, step.expected, step.percent)
     return workflow.start_activity_method(
         TrafficActivities.shift_traffic,
         _shift_order(spec, owner, step, epoch, release=release),
-        start_to_close_timeout=spec.policy.prove_within * len(spec.routes) + timedelta(seconds=15) + settling(spec),
-        schedule_to_close_timeout=spec.policy.ready_within + settling(spec),
+        start_to_close_timeout=once,
+        schedule_to_close_timeout=once if with_pods else spec.policy.ready_within + settling(spec),
         heartbeat_timeout=_ALIVE,
         retry_policy=RetryPolicy(
             initial_interval=timedelta(seconds=1), backoff_coefficient=1.0, non_retryable_error_types=["NotProven"]

@@ -247,6 +247,7 @@ async def crowded_out(trials: Trials) -> Trial:
     await trial.update(names.ADVANCE, ANA)
     await trial.until_phase(Phase.HELD)
     await trial.signal(names.RESUME, ANA)
+    await trial.until(lambda now: "pods for 100 % are waited for" in now.details, "they are waited for again")
     trial.metrics.say(0.2)
     await trial.went_back(Phase.ROLLED_BACK)
     return trial

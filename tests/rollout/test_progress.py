@@ -10,7 +10,7 @@ from rollout.judge.evidence import Evidence, Tally
 from rollout.judge.mixture import Mixture
 from rollout.judge.split import Split
 from rollout.judge.verdict import GateState, Verdict
-from rollout.messages import TrafficRestored
+from rollout.messages import TrafficRestored, TrafficShifted
 from rollout.progress import MOST_NOTES, Progress
 from tests.rollout.given import MINUTE, NOW, baked, baking, begun, both, planned, saw, shifted, spec, state, yes
 
@@ -205,7 +205,7 @@ def test_enough_is_about_what_is_undecided_and_nothing_else(verdict: Verdict) ->
     assert counted(Verdict.HEALTHY).passes
 
 
-def test_a_doubt_holds_and_is_tolerated_by_whoever_resumes_until_the_next_stage() -> None:
+def test_a_doubt_holds_and_is_tolerated_by_whoever_resumes_until_the_next_percent_is_there() -> None:
     doubtful = saw("doubtful", {"errors": counted()}, gate="split", reason="routing: 50 % of 100")
     there = baking().watched(doubtful, COUNTS, NOW, counted=True)
     assert there.stop is None
@@ -217,7 +217,10 @@ def test_a_doubt_holds_and_is_tolerated_by_whoever_resumes_until_the_next_stage(
     )
     on = there.resumed(LATER)
     assert (on.held, on.tolerated) == (None, ("split",))
-    assert on.next_stage(LATER).tolerated == ()
+    reaching = on.next_stage(LATER)
+    assert reaching.tolerated == ("split",), "it is still the old percent that is watched"
+    percent = reaching.records[reaching.stage].percent
+    assert reaching.shifted(TrafficShifted(percent=percent, epoch=9), LATER).tolerated == ()
 
 
 # ── Held ────────────────────────────────────────────────────────────────────────────────────────

@@ -135,14 +135,14 @@ async def test_what_is_only_put_right_does_not_wait_for_pods(trials: Trials) -> 
 
 @story
 async def test_a_breach_while_the_next_pods_come_brings_the_traffic_back_at_once(trials: Trials) -> None:
-    trial = trials.trial(LASTING)
+    trial = trials.trial(LASTING, policy={"ready_within": "1h"})
     pods = with_pods(trial, stable=4)
     await trial.start()
     await trial.until_baking()
     pods.starts, pods.ready = False, 1  # what 100 % needs never comes
     await trial.update(names.ADVANCE)
     await eventually(lambda: pods.replicas == 4, "the pods for 100 % are asked for")
-    await trial.until(lambda now: "Shifting" in now.phase, "it waits for them")
+    await trial.until(lambda now: "pods for 100 % are waited for; 5 % is watched" in now.details, "it waits for them")
     trial.metrics.say(0.2)
     result = await trial.went_back(Phase.ROLLED_BACK)
     assert result.gate == "errors"
@@ -183,3 +183,68 @@ async def test_a_hold_while_the_next_pods_come_lets_go_of_them(trials: Trials) -
     assert trial.router.percents == [5]
     await trial.update(names.RESUME)
     await trial.promoted()
+
+
+@story
+async def test_after_a_resume_the_next_pods_are_waited_for_with_open_eyes_again(trials: Trials) -> None:
+    trial = trials.trial(LASTING, policy={"ready_within": "10s"})
+    pods = with_pods(trial, stable=4)
+    await trial.start()
+    await trial.until_baking()
+    pods.starts, pods.ready = False, 1
+    await trial.update(names.ADVANCE)
+    await trial.until_phase(Phase.HELD)
+    await trial.update(names.RESUME)
+    await trial.until(lambda now: "pods for 100 % are waited for" in now.details, "it waits for them again")
+    trial.metrics.say(0.2)
+    result = await trial.went_back(Phase.ROLLED_BACK)
+    assert result.gate == "errors"
+
+
+@story
+async def test_a_hand_edit_while_the_next_pods_come_is_put_right_before_they_are_there(trials: Trials) -> None:
+    trial = trials.trial(LASTING, policy={"ready_within": "1h", "drift": "reassert"})
+    pods = with_pods(trial, stable=4)
+    await trial.start()
+    await trial.until_baking()
+    pods.starts, pods.ready = False, 1
+    await trial.update(names.ADVANCE)
+    await trial.until(lambda now: "pods for 100 % are waited for" in now.details, "it waits for them")
+    trial.router.edit(80)
+    await eventually(lambda: trial.router.percents == [5, 5], "5 % is written again")
+    await trial.until(lambda now: "pods for 100 % are waited for" in now.details, "it waits for them again")
+    pods.ready = 4
+    await trial.promoted()
+
+
+@story
+async def test_what_was_tolerated_is_tolerated_while_the_next_pods_come(trials: Trials) -> None:
+    trial = trials.trial(LASTING, policy={"ready_within": "1h"}, gates={"errors": {"on_breach": "hold"}})
+    pods = with_pods(trial, stable=4)
+    await trial.start()
+    await trial.until_baking()
+    pods.starts, pods.ready = False, 1
+    trial.metrics.say(0.2)
+    await trial.until_phase(Phase.HELD)
+    await trial.update(names.RESUME)
+    await trial.until_baking()
+    await trial.update(names.ADVANCE)
+    await trial.until(lambda now: "pods for 100 % are waited for" in now.details, "it waits for them")
+    looked = len(trial.metrics.asked)
+    await eventually(lambda: len(trial.metrics.asked) > looked + 2, "the gate was looked at")
+    assert (await trial.status()).phase is Phase.SHIFTING
+    trial.metrics.say(0)
+    pods.ready = 4
+    await trial.until_baking("100 %")
+
+
+@story
+async def test_a_canary_whose_pods_come_in_time_fits_in_120_events(trials: Trials) -> None:
+    trial = trials.trial(ladder(5, 25, 50, 100))
+    pods = with_pods(trial, stable=4, ready=4)
+    await trial.start()
+    await eventually(lambda: pods.replicas, "pods are wanted")
+    await trial.promoted()
+    size = len(await trial.events())
+    print(f"events of a 5/25/50/100 canary whose pods follow: {size}")
+    assert size <= 120
