@@ -165,6 +165,7 @@ class Rollout(Operated):
 
     async def _bring_pods(self, step: Shift, epoch: int) -> bool:
         """Get the next percent its pods while the present one is watched; False if something came between."""
+        self._to(self._progress.in_phase(Phase.SHIFTING))
         handle = steps.prepare(self.spec, self._owner, step, epoch)
         with _called_off_too(handle):
             with suppress(TimeoutError):  # those that are there already cost no watch
