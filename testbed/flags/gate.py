@@ -56,6 +56,7 @@ class Gate:
         self.seen: list[tuple[str, str]] = []
         self._fault: Fault | None = None
         self._over = threading.Event()
+        self._asking, self._changed, self._closed = 0, threading.Condition(), False
         limits = httpx.Limits(max_keepalive_connections=0)
         self._upstream = httpx.Client(base_url=upstream, trust_env=False, timeout=_UPSTREAM_TIMEOUT_S, limits=limits)
         self._server = ThreadingHTTPServer((LOOPBACK, free_ports(1)[0]), _handler(self))
@@ -84,11 +85,23 @@ class Gate:
                 over.wait()
             return None
         self.seen.append((method, path))
+        answer = self._asked(method, path, headers, body)
+        return None if hit else answer
+
+    def _asked(self, method: str, path: str, headers: dict[str, str], body: bytes) -> httpx.Response | None:
+        """What the service answers; nobody is asked after the end, or a connection would be left open."""
+        with self._changed:
+            if self._closed:
+                return None
+            self._asking += 1
         try:
-            answer = self._upstream.request(method, path, headers=headers, content=body)
+            return self._upstream.request(method, path, headers=headers, content=body)
         except httpx.HTTPError:
             return None
-        return None if hit else answer
+        finally:
+            with self._changed:
+                self._asking -= 1
+                self._changed.notify_all()
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -99,6 +112,9 @@ class Gate:
         self._server.shutdown()
         self._thread.join()
         self._server.server_close()
+        with self._changed:
+            self._closed = True
+            self._changed.wait_for(lambda: not self._asking, timeout=_UPSTREAM_TIMEOUT_S)
         self._upstream.close()
 
 
