@@ -220,6 +220,8 @@ class Run:
             self._left.stories[self.service].add(each.last_failure.SerializeToString())
             for payload in each.heartbeat_details.payloads:
                 self._left.keep("heartbeat", payload.data)
+                # Nor is this: an abort does not wait for the last words of a watch.
+                self._left.stories[self.service].add(payload.data)
 
 
 # ── the house, and the ways to fail in it ────────────────────────────────────────────────────────
