@@ -95,6 +95,22 @@ class Operated:
         known = ", ".join(names.COMMANDS)
         self._to(self._progress.noted(f"ignored: there is no signal {name!r}; known are {known}"))
 
+    @property
+    def spec(self) -> RolloutSpec:
+        """The spec; `_begin` has refused a run without one."""
+        assert self._spec is not None  # noqa: S101 - a bug, not a state
+        return self._spec
+
+    @property
+    def plan(self) -> Plan:
+        """The plan; only asked for after preflight."""
+        assert self._plan is not None  # noqa: S101 - a bug, not a state
+        return self._plan
+
+    @property
+    def _owner(self) -> str:
+        return workflow.info().workflow_id
+
     @workflow.query(name=names.STATUS, description="Where the rollout is, as JSON")
     def status(self) -> RolloutStatus | None:
         """Where the rollout is."""

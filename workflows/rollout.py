@@ -7,8 +7,8 @@ raise, because a closed run keeps its last value. Nothing here knows a router or
 
 import asyncio
 import re
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any, assert_never
 
@@ -36,8 +36,6 @@ from rollout.decide import (
 from rollout.durations import text
 from rollout.happened import Phase, RolloutResult
 from rollout.messages import Watched
-from rollout.plan import Plan
-from rollout.spec import RolloutSpec
 from workflows import steps, visibility
 from workflows.operated import Operated
 
@@ -139,7 +137,7 @@ class Rollout(Operated):
             return
         self._to(self._progress.shifting(step.percent, epoch))
         handle = steps.shift(self.spec, self._owner, step, epoch, with_pods=brought)
-        with _called_off_too(handle):
+        with steps.called_off_too(handle):
             await workflow.wait_condition(lambda: handle.done() or self._decide() != asked)
             if not handle.done() and self._progress.stop is None:  # held: what is written may prove itself, no more
                 with suppress(TimeoutError):
@@ -167,7 +165,7 @@ class Rollout(Operated):
         """Get the next percent its pods while the present one is watched; False if something came between."""
         self._to(self._progress.in_phase(Phase.SHIFTING))
         handle = steps.prepare(self.spec, self._owner, step, epoch)
-        with _called_off_too(handle):
+        with steps.called_off_too(handle):
             with suppress(TimeoutError):  # those that are there already cost no watch
                 await workflow.wait_condition(
                     lambda: handle.done() or self._decide() != step,
@@ -308,22 +306,6 @@ class Rollout(Operated):
 
     # ── small things ─────────────────────────────────────────────────────────────────────────────
 
-    @property
-    def spec(self) -> RolloutSpec:
-        """The spec; `_begin` has refused a run without one."""
-        assert self._spec is not None  # noqa: S101 - a bug, not a state
-        return self._spec
-
-    @property
-    def plan(self) -> Plan:
-        """The plan; only asked for after preflight."""
-        assert self._plan is not None  # noqa: S101 - a bug, not a state
-        return self._plan
-
-    @property
-    def _owner(self) -> str:
-        return workflow.info().workflow_id
-
     def _decide(self) -> Decision:
         if self._progress.stop is not None:
             return RollBack(self._progress.stop)
@@ -364,13 +346,3 @@ class Rollout(Operated):
             except TimeoutError:
                 return False
         return True
-
-
-@contextmanager
-def _called_off_too(handle: ActivityHandle[Any]) -> Iterator[None]:
-    """A cancel request ends the waiting and not the activity: without this, a raise would still be tried."""
-    try:
-        yield
-    except asyncio.CancelledError:
-        steps.call_off(handle)
-        raise

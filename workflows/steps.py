@@ -1,5 +1,8 @@
 """Every activity the story uses, with its timeouts, retries and the one line that the UI shows for it."""
 
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -271,6 +274,16 @@ def call_off(handle: ActivityHandle[Any]) -> None:
     """Cancel what nobody waits for any more; how it ends does not matter, and is not logged as a forgotten failure."""
     handle.cancel()
     handle.add_done_callback(lambda ended: None if ended.cancelled() else ended.exception())
+
+
+@contextmanager
+def called_off_too(handle: ActivityHandle[Any]) -> Iterator[None]:
+    """A cancel request ends the waiting and not the activity: without this, a raise would still be tried."""
+    try:
+        yield
+    except asyncio.CancelledError:
+        call_off(handle)
+        raise
 
 
 def _watch_summary(title: str, bake: timedelta, progress: Progress, step: Watch) -> str:

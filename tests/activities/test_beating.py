@@ -16,6 +16,17 @@ from tests.fakes.router import FakeRouter
 from tests.rollout.given import OWNER, spec
 
 EVERY_S = 0.02
+EVERY_5_S = WatchHealth(
+    gates={},
+    since_ms=1_000_000,
+    bake=None,
+    poll=timedelta(seconds=5),
+    no_data_hold=timedelta(seconds=5),
+    routes=(),
+    percent=5,
+    epoch=7,
+    owner=OWNER,
+)
 
 
 class Heard:
@@ -97,19 +108,7 @@ async def test_a_timer_that_fires_early_does_not_miss_the_tick(early_ms: int, mo
 
     monkeypatch.setattr(watching, "_now_ms", lambda: clock[0])
     monkeypatch.setattr(asyncio, "sleep", sleep)
-    poll = timedelta(seconds=5)
-    order = WatchHealth(
-        gates={},
-        since_ms=1_000_000,
-        bake=None,
-        poll=poll,
-        no_data_hold=poll,
-        routes=(),
-        percent=5,
-        epoch=7,
-        owner=OWNER,
-    )
-    await watching._next_poll(order, soon=False)
+    await watching._next_poll(EVERY_5_S, soon=False)
     assert 1_005_000 <= clock[0] <= 1_005_010
 
 
@@ -122,17 +121,5 @@ async def test_a_clock_that_is_put_back_costs_no_more_than_a_poll(monkeypatch: p
 
     monkeypatch.setattr(watching, "_now_ms", lambda: clock[0])
     monkeypatch.setattr(asyncio, "sleep", sleep)
-    poll = timedelta(seconds=5)
-    order = WatchHealth(
-        gates={},
-        since_ms=1_000_000,
-        bake=None,
-        poll=poll,
-        no_data_hold=poll,
-        routes=(),
-        percent=5,
-        epoch=7,
-        owner=OWNER,
-    )
-    await watching._next_poll(order, soon=False)
+    await watching._next_poll(EVERY_5_S, soon=False)
     assert slept == [4.75]

@@ -6,7 +6,7 @@ from typing import Final
 from rollout import names
 from rollout.happened import Phase
 from tests.workflows.flagged import of_flag, with_flags
-from tests.workflows.podded import with_pods
+from tests.workflows.podded import until_awaited, with_pods
 from tests.workflows.trial import Trial, Trials, eventually, ladder, stage
 
 ANA = {"by": "ana"}
@@ -247,7 +247,7 @@ async def crowded_out(trials: Trials) -> Trial:
     await trial.update(names.ADVANCE, ANA)
     await trial.until_phase(Phase.HELD)
     await trial.signal(names.RESUME, ANA)
-    await trial.until(lambda now: "pods for 100 % are waited for" in now.details, "they are waited for again")
+    await until_awaited(trial)
     trial.metrics.say(0.2)
     await trial.went_back(Phase.ROLLED_BACK)
     return trial

@@ -2,7 +2,7 @@
 
 from rollout import names
 from rollout.happened import Phase
-from tests.workflows.podded import with_pods
+from tests.workflows.podded import baking, until_awaited, with_pods
 from tests.workflows.stories import story
 from tests.workflows.trial import LASTING, Trials, eventually, ladder
 
@@ -36,10 +36,7 @@ async def test_a_preview_has_a_pod_before_anybody_may_look_at_it(trials: Trials)
 
 @story
 async def test_a_way_back_gives_stable_no_more_than_its_pods_carry_until_they_have_grown(trials: Trials) -> None:
-    trial = trials.trial({"stages": [{"percent": 100, "bake": "1h"}]}, policy={"alarm_after": "1h"})
-    pods = with_pods(trial, stable=4)
-    await trial.start()
-    await trial.until_baking()
+    trial, pods = await baking(trials, {"stages": [{"percent": 100, "bake": "1h"}]}, policy={"alarm_after": "1h"})
     pods.stable_ready = 2  # made smaller while it had no traffic: 62.5 % of it all
     await trial.update(names.ABORT)
     await trial.until_written(37.5)
@@ -52,10 +49,7 @@ async def test_a_way_back_gives_stable_no_more_than_its_pods_carry_until_they_ha
 
 @story
 async def test_stable_that_never_grows_gets_everything_after_a_while(trials: Trials) -> None:
-    trial = trials.trial({"stages": [{"percent": 100, "bake": "1h"}]}, policy={"alarm_after": "3s"})
-    pods = with_pods(trial, stable=4)
-    await trial.start()
-    await trial.until_baking()
+    trial, pods = await baking(trials, {"stages": [{"percent": 100, "bake": "1h"}]}, policy={"alarm_after": "3s"})
     pods.stable_ready = 1
     await trial.update(names.ABORT)
     await trial.went_back(Phase.ABORTED)
@@ -64,10 +58,7 @@ async def test_stable_that_never_grows_gets_everything_after_a_while(trials: Tri
 
 @story
 async def test_nine_of_ten_pods_of_stable_carry_everything(trials: Trials) -> None:
-    trial = trials.trial(LASTING)
-    pods = with_pods(trial, stable=10)
-    await trial.start()
-    await trial.until_baking()
+    trial, pods = await baking(trials, LASTING, stable=10)
     pods.stable_ready = 9
     await trial.update(names.ABORT)
     await trial.went_back(Phase.ABORTED)
@@ -76,10 +67,7 @@ async def test_nine_of_ten_pods_of_stable_carry_everything(trials: Trials) -> No
 
 @story
 async def test_a_way_back_does_not_wait_for_pods_that_cannot_be_counted(trials: Trials) -> None:
-    trial = trials.trial(LASTING)
-    pods = with_pods(trial, stable=10)
-    await trial.start()
-    await trial.until_baking()
+    trial, pods = await baking(trials, LASTING, stable=10)
     pods.reachable = False
     await trial.update(names.ABORT)
     result = await trial.went_back(Phase.ABORTED)
@@ -108,10 +96,7 @@ async def test_pods_that_another_rollout_holds_are_left_alone(trials: Trials) ->
 
 @story
 async def test_traffic_is_not_given_to_a_stable_without_any_ready_pod(trials: Trials) -> None:
-    trial = trials.trial({"stages": [{"percent": 100, "bake": "1h"}]}, policy={"alarm_after": "1s"})
-    pods = with_pods(trial, stable=4)
-    await trial.start()
-    await trial.until_baking()
+    trial, pods = await baking(trials, {"stages": [{"percent": 100, "bake": "1h"}]}, policy={"alarm_after": "1s"})
     pods.stable_ready = 0
     await trial.update(names.ABORT)
     await trial.until_phase(Phase.STUCK)
@@ -122,10 +107,7 @@ async def test_traffic_is_not_given_to_a_stable_without_any_ready_pod(trials: Tr
 
 @story
 async def test_what_is_only_put_right_does_not_wait_for_pods(trials: Trials) -> None:
-    trial = trials.trial(LASTING, policy={"drift": "reassert"})
-    pods = with_pods(trial, stable=4)
-    await trial.start()
-    await trial.until_baking()
+    trial, pods = await baking(trials, LASTING, policy={"drift": "reassert"})
     pods.ready, pods.starts = 0, False
     trial.router.edit(80)
     await eventually(lambda: trial.router.percents.count(5) == 2, "5 % is written again")
@@ -135,10 +117,7 @@ async def test_what_is_only_put_right_does_not_wait_for_pods(trials: Trials) -> 
 
 @story
 async def test_a_breach_while_the_next_pods_come_brings_the_traffic_back_at_once(trials: Trials) -> None:
-    trial = trials.trial(LASTING, policy={"ready_within": "1h"})
-    pods = with_pods(trial, stable=4)
-    await trial.start()
-    await trial.until_baking()
+    trial, pods = await baking(trials, LASTING, policy={"ready_within": "1h"})
     pods.starts, pods.ready = False, 1  # what 100 % needs never comes
     await trial.update(names.ADVANCE)
     await eventually(lambda: pods.replicas == 4, "the pods for 100 % are asked for")
@@ -152,10 +131,7 @@ async def test_a_breach_while_the_next_pods_come_brings_the_traffic_back_at_once
 
 @story
 async def test_pods_that_never_come_hold_the_rollout_where_it_is(trials: Trials) -> None:
-    trial = trials.trial(LASTING, policy={"ready_within": "10s"})
-    pods = with_pods(trial, stable=4)
-    await trial.start()
-    await trial.until_baking()
+    trial, pods = await baking(trials, LASTING, policy={"ready_within": "10s"})
     pods.starts, pods.ready = False, 1
     await trial.update(names.ADVANCE)
     held = await trial.until_phase(Phase.HELD)
@@ -169,10 +145,7 @@ async def test_pods_that_never_come_hold_the_rollout_where_it_is(trials: Trials)
 
 @story
 async def test_a_hold_while_the_next_pods_come_lets_go_of_them(trials: Trials) -> None:
-    trial = trials.trial(LASTING)
-    pods = with_pods(trial, stable=4)
-    await trial.start()
-    await trial.until_baking()
+    trial, pods = await baking(trials, LASTING)
     pods.starts, pods.ready = False, 1
     await trial.update(names.ADVANCE)
     await eventually(lambda: pods.replicas == 4, "the pods for 100 % are asked for")
@@ -187,15 +160,12 @@ async def test_a_hold_while_the_next_pods_come_lets_go_of_them(trials: Trials) -
 
 @story
 async def test_after_a_resume_the_next_pods_are_waited_for_with_open_eyes_again(trials: Trials) -> None:
-    trial = trials.trial(LASTING, policy={"ready_within": "10s"})
-    pods = with_pods(trial, stable=4)
-    await trial.start()
-    await trial.until_baking()
+    trial, pods = await baking(trials, LASTING, policy={"ready_within": "10s"})
     pods.starts, pods.ready = False, 1
     await trial.update(names.ADVANCE)
     await trial.until_phase(Phase.HELD)
     await trial.update(names.RESUME)
-    await trial.until(lambda now: "pods for 100 % are waited for" in now.details, "it waits for them again")
+    await until_awaited(trial)
     trial.metrics.say(0.2)
     result = await trial.went_back(Phase.ROLLED_BACK)
     assert result.gate == "errors"
@@ -203,33 +173,27 @@ async def test_after_a_resume_the_next_pods_are_waited_for_with_open_eyes_again(
 
 @story
 async def test_a_hand_edit_while_the_next_pods_come_is_put_right_before_they_are_there(trials: Trials) -> None:
-    trial = trials.trial(LASTING, policy={"ready_within": "1h", "drift": "reassert"})
-    pods = with_pods(trial, stable=4)
-    await trial.start()
-    await trial.until_baking()
+    trial, pods = await baking(trials, LASTING, policy={"ready_within": "1h", "drift": "reassert"})
     pods.starts, pods.ready = False, 1
     await trial.update(names.ADVANCE)
-    await trial.until(lambda now: "pods for 100 % are waited for" in now.details, "it waits for them")
+    await until_awaited(trial)
     trial.router.edit(80)
     await eventually(lambda: trial.router.percents == [5, 5], "5 % is written again")
-    await trial.until(lambda now: "pods for 100 % are waited for" in now.details, "it waits for them again")
+    await until_awaited(trial)
     pods.ready = 4
     await trial.promoted()
 
 
 @story
 async def test_what_was_tolerated_is_tolerated_while_the_next_pods_come(trials: Trials) -> None:
-    trial = trials.trial(LASTING, policy={"ready_within": "1h"}, gates={"errors": {"on_breach": "hold"}})
-    pods = with_pods(trial, stable=4)
-    await trial.start()
-    await trial.until_baking()
+    trial, pods = await baking(trials, LASTING, policy={"ready_within": "1h"}, gates={"errors": {"on_breach": "hold"}})
     pods.starts, pods.ready = False, 1
     trial.metrics.say(0.2)
     await trial.until_phase(Phase.HELD)
     await trial.update(names.RESUME)
     await trial.until_baking()
     await trial.update(names.ADVANCE)
-    await trial.until(lambda now: "pods for 100 % are waited for" in now.details, "it waits for them")
+    await until_awaited(trial)
     looked = len(trial.metrics.asked)
     await eventually(lambda: len(trial.metrics.asked) > looked + 2, "the gate was looked at")
     assert (await trial.status()).phase is Phase.SHIFTING
