@@ -1,8 +1,6 @@
-"""The data plane: HAProxy, whose rules are a Lua table that the gate replaces over the admin socket.
+"""The data plane: HAProxy, whose rules are a Lua table that the gate replaces over the admin socket (`lua_table`).
 
-Why Lua and not maps, slots or reloads: rules come and go (a forced header is a rule of its own), and a table replaced
-inside one running process changes everything at once without closing a connection. HAProxy carries every byte; Lua
-only chooses. The table is a file, so that a proxy killed and started again goes on with what it had.
+HAProxy carries every byte; Lua only chooses.
 
 Assumed as AWS does it: a group is drawn by weight for every request, a sticky client keeps its group whatever the
 weight is as long as the rule names that group, a group without targets answers 503, and nothing fails over.
@@ -11,13 +9,11 @@ weight is as long as the rule names that group, a group without targets answers 
 from __future__ import annotations
 
 import asyncio
-import os
-import string
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from testbed.aws.account import groups_of
+from testbed.lua_table import LuaTable, lua
 from testbed.part import Part, answers
 from testbed.parts import binary
 from testbed.processes import LOOPBACK, free_ports
@@ -28,8 +24,6 @@ if TYPE_CHECKING:
     from testbed.aws.wire import Params
 
 LUA: Final = Path(__file__).with_name("plane.lua")
-TIMEOUT_S: Final = 5.0
-_PLAIN: Final = frozenset(string.ascii_letters + string.digits + " ^$().*-_/%:+=?[]")
 _MAGIC: Final = frozenset("^$()%.[]*+-?")
 _CONFIGS: Final = {
     "http-header": "HttpHeaderConfig",
@@ -161,26 +155,6 @@ def _condition(condition: Params) -> dict[str, object]:
     return shown
 
 
-def lua(value: object) -> str:
-    """A value as Lua writes it.
-
-    Raises:
-        TypeError: it is of a kind that the table does not have.
-    """
-    match value:
-        case bool():
-            return "true" if value else "false"
-        case int():
-            return str(value)
-        case str():
-            return '"' + "".join(chr(b) if chr(b) in _PLAIN else f"\\{b:03d}" for b in value.encode()) + '"'
-        case dict():
-            return "{" + ",".join(f"[{lua(key)}]={lua(item)}" for key, item in value.items()) + "}"
-        case list() | tuple():
-            return "{" + ",".join(lua(item) for item in value) + "}"
-    raise TypeError(f"no Lua for {value!r}")
-
-
 class Plane:
     """Shows HAProxy what the rules say now.
 
@@ -195,10 +169,7 @@ class Plane:
             table: the file that HAProxy reads; None if there is no HAProxy.
             admin_port: of its admin socket.
         """
-        self._table = table
-        self._admin_port = admin_port
-        self._serial = time.time_ns() // 1000  # rises over restarts of the gate too
-        self._shown = ""
+        self._table = LuaTable(table, admin_port) if table else None
         self._one = asyncio.Lock()
         self.counts: dict[tuple[str, str], int] = {}
 
@@ -209,37 +180,18 @@ class Plane:
             rules: from `rendered`.
             ports: name of a group → ports of the targets that take its traffic.
         """
+        targets = {name: list(each) for name, each in ports.items()}
         async with self._one:
-            body = f"rules={lua(list(rules))},targets={lua({name: list(each) for name, each in ports.items()})}"
-            if self._table is None or body == self._shown:
-                return
-            self._serial += 1
-            draft = self._table.with_name(f".{self._table.name}.{os.getpid()}")
-            draft.write_text(f"return {{serial={self._serial},{body}}}\n", encoding="utf-8")
-            draft.replace(self._table)
-            answer = await self._say("plane load")
-            if answer and answer != [f"serial {self._serial}"]:
-                raise RuntimeError(f"HAProxy did not take the rules: {answer}")
-            self._shown = body
+            if self._table:
+                await self._table.put(f"rules={lua(list(rules))},targets={lua(targets)}")
 
     async def look(self) -> None:
         """Read the counters, and load the table again if this is another HAProxy that missed the last one."""
         async with self._one:
-            lines = await self._say("plane show") if self._table else []
-            if not lines:
+            lines = await self._table.say("plane show") if self._table else []
+            if not self._table or not lines:
                 return
-            if lines[0] != f"serial {self._serial}" and self._shown:
-                await self._say("plane load")
+            if lines[0] != f"serial {self._table.serial}" and self._table.shown:
+                await self._table.say("plane load")
             words = [line.split(" ") for line in lines[1:]]
             self.counts = {(group, what): int(number) for group, what, number in words}
-
-    async def _say(self, command: str) -> list[str]:
-        try:
-            async with asyncio.timeout(TIMEOUT_S):
-                reader, writer = await asyncio.open_connection(LOOPBACK, self._admin_port)
-                writer.write(f"{command}\n".encode())
-                text = (await reader.read()).decode()
-                writer.close()
-        except (OSError, TimeoutError):
-            return []  # not running: it reads the table when it starts
-        return text.strip().splitlines()

@@ -1,19 +1,11 @@
-"""HAProxy as the data plane: it carries every byte, and a few lines of Lua choose by a table that is replaced at once.
-
-Why Lua and not maps, slots or reloads: routes come and go with their headers, and a table replaced inside one running
-process changes everything in one step without closing a connection. The table is a file, so that a proxy killed and
-started again goes on with what it had.
-"""
+"""HAProxy as the data plane: it carries every byte, and a few lines of Lua choose by a table (`lua_table`)."""
 
 from __future__ import annotations
 
-import asyncio
-import os
-import string
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from testbed.lua_table import LuaTable, lua
 from testbed.part import Part, answers
 from testbed.parts import binary
 from testbed.processes import LOOPBACK, free_ports
@@ -24,8 +16,6 @@ if TYPE_CHECKING:
     from testbed.kubernetes.rules import Choice, Rule
 
 LUA: Final = Path(__file__).with_name("plane.lua")
-TIMEOUT_S: Final = 5.0
-_PLAIN: Final = frozenset(string.ascii_letters + string.digits + " .,-_/:=")
 
 CONFIGURATION: Final = """\
 global
@@ -74,8 +64,7 @@ class Proxy(Part):
         self._port, self._admin_port, self._ready_port = free_ports(3)
         self.url = f"http://{LOOPBACK}:{self._port}/"
         self.table = self.directory / f"{name}-table.lua"
-        self._serial = time.time_ns() // 1000  # rises over restarts
-        self._shown = ""
+        self._rules = LuaTable(self.table, self._admin_port)
 
     def prepare(self) -> None:
         """Write the configuration."""
@@ -106,35 +95,12 @@ class Proxy(Part):
         Raises:
             RuntimeError: The proxy did not take them.
         """
-        body = f"rules={{{','.join(map(_rule, rules))}}}"
-        if body == self._shown:
-            return
-        self._serial += 1
-        draft = self.table.with_name(f".{self.table.name}.{os.getpid()}")
-        draft.write_text(f"return {{serial={self._serial},{body}}}\n", encoding="utf-8")
-        draft.replace(self.table)
-        answer = await self._say("plane load")
-        if answer not in ("", f"serial {self._serial}"):
-            raise RuntimeError(f"{self.name} did not take the rules: {answer}")
-        self._shown = body
-
-    async def _say(self, command: str) -> str:
-        try:
-            async with asyncio.timeout(TIMEOUT_S):
-                reader, writer = await asyncio.open_connection(LOOPBACK, self._admin_port)
-                try:
-                    writer.write(f"{command}\n".encode())
-                    return (await reader.read()).decode().strip()
-                finally:
-                    writer.close()
-                    await writer.wait_closed()
-        except OSError:  # TimeoutError is one
-            return ""  # not running: it reads the table when it starts
+        await self._rules.put(f"rules={{{','.join(map(_rule, rules))}}}")
 
 
 def _rule(rule: Rule) -> str:
     conditions = ",".join(
-        f"{{of={_text(each.of)},how={_text(each.how)},value={_text(each.value)},name={_text(each.name)}}}"
+        f"{{of={lua(each.of)},how={lua(each.how)},value={lua(each.value)},name={lua(each.name)}}}"
         for each in rule.conditions
     )
     choices = ",".join(map(_choice, rule.choices))
@@ -143,11 +109,6 @@ def _rule(rule: Rule) -> str:
 
 def _choice(choice: Choice) -> str:
     if not choice.address:
-        return f"{{weight={choice.weight},status={choice.status},why={_text(choice.why)}}}"
+        return f"{{weight={choice.weight},status={choice.status},why={lua(choice.why)}}}"
     host, _, port = choice.address.rpartition(":")
-    return f"{{weight={choice.weight},host={_text(host)},port={int(port)}}}"
-
-
-def _text(value: str) -> str:
-    """A string as Lua writes it."""
-    return '"' + "".join(chr(b) if chr(b) in _PLAIN else f"\\{b:03d}" for b in value.encode()) + '"'
+    return f"{{weight={choice.weight},host={lua(host)},port={int(port)}}}"

@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from testbed.aws.plane import Haproxy, lua, pattern, rendered
+from testbed.aws.plane import Haproxy, pattern, rendered
 from testbed.aws.simulated import SimulatedAws
+from testbed.lua_table import lua
 from testbed.processes import wait_until
 from testbed.programs import Load, Shop
 from tests.testbed.aws.visiting import Visits
